@@ -1,0 +1,115 @@
+# mplogshim: GNU make, a C11 compiler, glibc 2.34 or later, zlib; cmocka for the tests.
+#
+#   make                build/libmplogshim.so
+#   make check          every test (scripts/check)
+#   make bench          ns a line, as ratios against baselines of the same run
+#   make install        to $(DESTDIR)$(PREFIX)/lib
+#
+# BUILD=dir builds elsewhere, SANITIZE=address,undefined adds a sanitizer.
+
+CC = gcc
+CXX = g++
+BUILD = build
+PREFIX = /usr/local
+DESTDIR =
+libdir = $(PREFIX)/lib
+SANITIZE =
+V = 0
+Q = $(if $(filter 0,$(V)),@echo ' ' $@;)
+
+CFLAGS = -O2 -g
+WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Werror
+HARDENING = -fstack-protector-strong
+DEFINES = -D_GNU_SOURCE -Iinclude -Ishim
+SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+# No builtins and no fortified headers: this library defines the functions that those would redirect.
+COMPILE = $(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(DEFINES) $(SANITIZERS) -U_FORTIFY_SOURCE -MMD -MP
+LIBRARY_FLAGS = -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -fno-plt
+# initfirst: before libstdc++ binds its streams to stdout. nodelete: hooks must never disappear.
+LINK_FLAGS = -shared -Wl,-soname,libmplogshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,initfirst \
+             -Wl,-z,noexecstack -Wl,-z,defs -Wl,--as-needed -Wl,--version-script=$(BUILD)/exports.map
+
+core = $(patsubst shim/%.c,$(BUILD)/shim/%.o,$(wildcard shim/core/*.c))
+preload = $(patsubst shim/%.c,$(BUILD)/shim/%.o,$(wildcard shim/preload/*.c)) \
+          $(patsubst shim/%.S,$(BUILD)/shim/%.o,$(wildcard shim/preload/*.S))
+unit_tests = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c tests/fault/test_*.c))
+preload_programs = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/preload/lib%,$(wildcard tests/preload/*.c)))
+preload_cxx_programs = $(patsubst tests/%.cc,$(BUILD)/tests/%,$(wildcard tests/preload/*.cc tests/account/*.cc))
+preload_libraries = $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/preload/lib*.c))
+account_programs = $(patsubst tests/account/%.c,$(BUILD)/tests/%,$(wildcard tests/account/*.c))
+bench_programs = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
+programs = $(unit_tests) $(preload_programs) $(preload_cxx_programs) $(preload_libraries) $(account_programs) \
+           $(bench_programs)
+
+all: $(BUILD)/libmplogshim.so
+
+$(BUILD)/libmplogshim.so: $(core) $(preload) $(BUILD)/exports.map
+	$(Q)$(CC) $(CFLAGS) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload)
+
+# The exports are the names of the hook table and nothing else.
+$(BUILD)/exports.map: shim/preload/hooks.def
+	@mkdir -p $(@D)
+	$(Q){ echo '{ global:'; \
+	  $(CC) -E -P -x c '-DHOOK(r,n,p,a)=n;' '-DHOOK_VARIADIC(r,n,p,m,a)=n;' '-DHOOK_ONLY(n)=n;' \
+	        '-DHOOK_ALIAS(o,n)=o;' '-DHOOK_DATA(n)=n;' $< ; \
+	  echo 'local: *; };'; } > $@.new
+	@mv $@.new $@
+
+$(BUILD)/shim/%.o: shim/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) $(LIBRARY_FLAGS) -c -o $@ $<
+
+$(BUILD)/shim/%.o: shim/%.S
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(DEFINES) -MMD -MP -c -o $@ $<
+
+tests: all $(programs)
+
+$(BUILD)/tests/unit/%: tests/unit/%.c $(core)
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(core) -lcmocka
+
+$(BUILD)/tests/fault/%: tests/fault/%.c $(core)
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(core) -lcmocka
+
+$(BUILD)/tests/preload/lib%.so: tests/preload/lib%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -fno-builtin -fPIC -shared -o $@ $<
+
+$(BUILD)/tests/preload/%: tests/preload/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -fno-builtin -pthread -o $@ $<
+
+$(BUILD)/tests/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -pthread -o $@ $<
+
+$(BUILD)/tests/%: tests/account/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -pthread -o $@ $< -lz
+
+$(BUILD)/tests/%: tests/%.cc
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(CFLAGS) -Wall -Wextra -Werror -MMD -MP -o $@ $<
+
+check:
+	scripts/check
+
+bench: all $(bench_programs)
+	scripts/bench
+
+install: all
+	install -d $(DESTDIR)$(libdir)
+	install -m 0755 $(BUILD)/libmplogshim.so $(DESTDIR)$(libdir)/libmplogshim.so
+
+uninstall:
+	rm -f $(DESTDIR)$(libdir)/libmplogshim.so
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all tests check bench install uninstall clean
+.SECONDARY:
+
+-include $(core:.o=.d) $(preload:.o=.d) $(addsuffix .d,$(programs))

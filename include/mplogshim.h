@@ -1,0 +1,39 @@
+/*
+ * mplogshim: what the library, the command and other software agree on.
+ *
+ * The names of the hidden files beside a log, the layout of the lock file and the version. Nothing in here is
+ * process state; everything is read and written through the file system.
+ */
+#ifndef MPLOGSHIM_H
+#define MPLOGSHIM_H
+
+#define MPLOGSHIM_VERSION "0.1.0"
+
+/*
+ * The lock file of /dir/app.log is /dir/.app.log.lock, or the log's path with '%' for '/' in lock_dir.
+ *
+ *   bytes 0 .. 4095   the page: text, "mplogshim 1\n" and then key=value lines, padded with NUL
+ *   bytes 4096 ..     one byte for every rotation: the file's length is the generation
+ *
+ * A changed length never means anything but "look again". fcntl locks on single bytes of the page say who does what.
+ */
+#define MPLOGSHIM_PAGE_SIZE   4096
+#define MPLOGSHIM_PAGE_MAGIC  "mplogshim 1\n"
+#define MPLOGSHIM_LOCK_WRITE  0 /* held exclusively around every write and rotation */
+#define MPLOGSHIM_LOCK_SETTLE 1 /* held exclusively by whoever numbers and removes archives */
+
+/*
+ * Hidden names: ".app.log.lock", and ".app.log.GGGGGGGGGGGGGGGG.BEGUN.pending" for an archive that has no final name
+ * yet: G the generation at which it was rotated, 16 hexadecimal digits; BEGUN when the file was begun, decimal
+ * seconds of the epoch. ".app.log.new" is the new file for a moment, where names cannot be exchanged. An empty pending
+ * file is one that was prepared and never took the log's place.
+ */
+#define MPLOGSHIM_LOCK_SUFFIX    ".lock"
+#define MPLOGSHIM_FRESH_SUFFIX   ".new"
+#define MPLOGSHIM_PENDING_SUFFIX ".pending"
+#define MPLOGSHIM_GZIP_SUFFIX    ".gz"
+
+/* The longest base name of a log: room for the hidden names (42 more bytes) within NAME_MAX. */
+#define MPLOGSHIM_BASE_MAX 208
+
+#endif

@@ -1,0 +1,308 @@
+#include "archive.h"
+
+#include "name.h"
+#include "sys.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* What a directory holds of one log's archives, oldest first once sorted. */
+struct archive {
+    struct name name;
+    uint64_t target; /* NAME_NUMBER and pending: the number it is to have */
+    bool foreign;    /* a directory, a link: occupies its number and is never touched */
+};
+
+struct listing {
+    struct archive *archives;
+    size_t count;
+    size_t room;
+    size_t foreign;
+};
+
+static int add(struct listing *listing, const struct name *name, bool foreign)
+{
+    if (listing->count == listing->room) {
+        size_t room = listing->room == 0 ? 64 : listing->room * 2;
+        void *larger =
+            mmap(NULL, room * sizeof(struct archive), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (larger == MAP_FAILED) {
+            return -ENOMEM;
+        }
+        if (listing->room > 0) {
+            memcpy(larger, listing->archives, listing->count * sizeof(struct archive));
+            munmap(listing->archives, listing->room * sizeof(struct archive));
+        }
+        listing->archives = larger;
+        listing->room = room;
+    }
+    listing->foreign += foreign;
+    listing->archives[listing->count++] = (struct archive){.name = *name, .foreign = foreign};
+    return 0;
+}
+
+static void discard(struct listing *listing)
+{
+    if (listing->room > 0) {
+        munmap(listing->archives, listing->room * sizeof(struct archive));
+    }
+}
+
+/*
+ * A pending file that is empty was prepared and not used (or is just being prepared); one that has a second link is
+ * the live file in the middle of a rotation without RENAME_EXCHANGE. Neither is an archive yet.
+ */
+static bool is_archive(const struct archive_task *task, const char *name, const struct name *parsed, bool *foreign)
+{
+    struct stat status;
+    if (sys.fstatat(task->directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        return false;
+    }
+    *foreign = !S_ISREG(status.st_mode);
+    if (parsed->kind != NAME_PENDING) {
+        return true;
+    }
+    struct stat live;
+    bool is_live = status.st_nlink > 1 && sys.fstatat(task->directory, task->base, &live, AT_SYMLINK_NOFOLLOW) == 0 &&
+                   live.st_ino == status.st_ino && live.st_dev == status.st_dev;
+    return !*foreign && status.st_size > 0 && !is_live;
+}
+
+static int consider(const struct archive_task *task, const struct dirent64 *entry, struct listing *listing)
+{
+    struct name parsed = name_parse(task->base, entry->d_name);
+    bool foreign = entry->d_type != DT_REG;
+    if (parsed.kind == NAME_OTHER || parsed.kind == NAME_LOCK) {
+        return 0;
+    }
+    bool look = parsed.kind == NAME_PENDING || entry->d_type == DT_UNKNOWN;
+    if (look && !is_archive(task, entry->d_name, &parsed, &foreign)) {
+        return 0;
+    }
+    return add(listing, &parsed, foreign);
+}
+
+static int list(const struct archive_task *task, struct listing *listing)
+{
+    _Alignas(struct dirent64) char entries[1024];
+    int fd = sys.openat(task->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0) {
+        return fd;
+    }
+    ssize_t size = 1;
+    int error = 0;
+    while (error == 0 && size > 0) {
+        size = sys.getdents64(fd, entries, sizeof entries);
+        error = size < 0 ? (int)size : 0;
+        for (ssize_t at = 0; at < size && error == 0;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
+            error = consider(task, entry, listing);
+            at += entry->d_reclen;
+        }
+    }
+    sys.close(fd);
+    return error;
+}
+
+/* Heapsort: libc's qsort may call malloc. Oldest first. */
+static void sift_down(struct archive *archives, size_t root, size_t count)
+{
+    for (size_t child; (child = 2 * root + 1) < count; root = child) {
+        if (child + 1 < count && name_compare(&archives[child].name, &archives[child + 1].name) < 0) {
+            child++;
+        }
+        if (name_compare(&archives[root].name, &archives[child].name) >= 0) {
+            return;
+        }
+        struct archive swapped = archives[root];
+        archives[root] = archives[child];
+        archives[child] = swapped;
+    }
+}
+
+static void sort(struct listing *listing)
+{
+    struct archive *archives = listing->archives;
+    for (size_t root = listing->count / 2; root-- > 0;) {
+        sift_down(archives, root, listing->count);
+    }
+    for (size_t end = listing->count; end-- > 1;) {
+        struct archive swapped = archives[0];
+        archives[0] = archives[end];
+        archives[end] = swapped;
+        sift_down(archives, 0, end);
+    }
+}
+
+static int make_name(const struct archive_task *task, const struct name *name, char *out)
+{
+    switch (name->kind) {
+    case NAME_PENDING:
+        return name_pending(task->base, name->generation, name->begun, out);
+    case NAME_NUMBER:
+        return name_number(task->base, name->number, name->gzip, out);
+    case NAME_TIME:
+        return name_time(task->base, name->period, name->sequence, name->gzip, out);
+    case NAME_OTHER:
+    case NAME_LOCK:
+        break;
+    }
+    return -EINVAL;
+}
+
+static int rename_archive(const struct archive_task *task, struct name *from, const struct name *to)
+{
+    char old_name[NAME_SIZE];
+    char new_name[NAME_SIZE];
+    int dir = task->directory;
+    int error = make_name(task, from, old_name);
+    error = error != 0 ? error : make_name(task, to, new_name);
+    if (error != 0) {
+        return error;
+    }
+    error = sys.renameat2(dir, old_name, dir, new_name, RENAME_NOREPLACE);
+    if (error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP) {
+        error = sys.linkat(dir, old_name, dir, new_name, 0); /* fails if the new name exists */
+        if (error == 0) {
+            error = sys.unlinkat(dir, old_name, 0);
+        }
+    }
+    if (error == 0) {
+        *from = *to;
+    }
+    return error;
+}
+
+/* Removes the oldest archives beyond `backups`; they leave the listing. */
+static int prune(const struct archive_task *task, struct listing *listing)
+{
+    uint64_t keep = task->rule->backups;
+    size_t archives = listing->count - listing->foreign;
+    size_t left = 0;
+    for (size_t i = 0; i < listing->count; i++) {
+        char name[NAME_SIZE];
+        struct archive *archive = &listing->archives[i];
+        if (keep == 0 || archive->foreign || archives <= keep) {
+            listing->archives[left++] = *archive;
+            continue;
+        }
+        int error = make_name(task, &archive->name, name);
+        error = error != 0 ? error : sys.unlinkat(task->directory, name, 0);
+        if (error != 0 && error != -ENOENT) {
+            return error;
+        }
+        archives--;
+    }
+    listing->count = left;
+    return 0;
+}
+
+static bool is_occupied(const struct listing *listing, uint64_t number)
+{
+    for (size_t i = 0; i < listing->count && listing->foreign > 0; i++) {
+        const struct archive *archive = &listing->archives[i];
+        if (archive->foreign && archive->name.kind == NAME_NUMBER && archive->name.number == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * naming=number: from the newest on, each archive gets the lowest number that keeps the order and that it does not
+ * already exceed; so gaps fill, and a shift that was interrupted goes on where it stopped. Renames run from the
+ * highest number down, so that each target is free.
+ */
+static int give_numbers(const struct archive_task *task, struct listing *listing)
+{
+    uint64_t next = 1;
+    size_t pending = 0;
+    for (size_t i = listing->count; i-- > 0;) {
+        pending += listing->archives[i].name.kind == NAME_PENDING;
+    }
+    if (pending == 0) {
+        return 0;
+    }
+    for (size_t i = listing->count; i-- > 0;) {
+        struct archive *archive = &listing->archives[i];
+        if (archive->foreign || archive->name.kind == NAME_TIME) {
+            continue;
+        }
+        while (is_occupied(listing, next)) {
+            next++;
+        }
+        uint64_t number = archive->name.kind == NAME_NUMBER ? archive->name.number : 0;
+        archive->target = number > next ? number : next;
+        next = archive->target + 1;
+    }
+    unsigned renames = task->renames;
+    for (size_t i = 0; i < listing->count; i++) {
+        struct archive *archive = &listing->archives[i];
+        if (archive->target == 0 || (archive->name.kind == NAME_NUMBER && archive->target == archive->name.number)) {
+            continue;
+        }
+        if (renames-- == 0) {
+            return 1;
+        }
+        const struct name to = {.kind = NAME_NUMBER, .number = archive->target, .gzip = archive->name.gzip};
+        int error = rename_archive(task, &archive->name, &to);
+        if (error != 0) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+/* The first free sequence number of a period: one more than the highest, 0 (no suffix) if the period has none. */
+static uint64_t next_sequence(const struct listing *listing, const char *period)
+{
+    uint64_t next = 0;
+    for (size_t i = 0; i < listing->count; i++) {
+        const struct name *name = &listing->archives[i].name;
+        if (name->kind == NAME_TIME && strcmp(name->period, period) == 0 && name->sequence >= next) {
+            next = name->sequence + 1;
+        }
+    }
+    return next;
+}
+
+/* naming=time: pending archives, oldest first, get the name of their period. */
+static int give_times(const struct archive_task *task, struct listing *listing)
+{
+    unsigned renames = task->renames;
+    for (size_t i = 0; i < listing->count; i++) {
+        struct archive *archive = &listing->archives[i];
+        struct name to = {.kind = NAME_TIME};
+        if (archive->name.kind != NAME_PENDING) {
+            continue;
+        }
+        if (renames-- == 0) {
+            return 1;
+        }
+        period_name(&task->rule->period, task->zone, archive->name.begun, to.period);
+        to.sequence = next_sequence(listing, to.period);
+        int error = rename_archive(task, &archive->name, &to);
+        if (error != 0) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+int archive_settle(const struct archive_task *task)
+{
+    struct listing listing = {.archives = NULL};
+    int result = list(task, &listing);
+    if (result == 0) {
+        sort(&listing);
+        result = prune(task, &listing);
+    }
+    if (result == 0) {
+        result = task->rule->naming == NAMING_TIME ? give_times(task, &listing) : give_numbers(task, &listing);
+    }
+    discard(&listing);
+    return result;
+}

@@ -1,0 +1,24 @@
+/*
+ * Archives of one log: from pending to final names, and removal by `backups`.
+ *
+ * Runs outside the log's lock, under the settle lock, one process at a time. Each step leaves a state that the next
+ * call goes on from. Async-signal-safe; memory comes from mmap and is given back.
+ */
+#ifndef MPLOGSHIM_ARCHIVE_H
+#define MPLOGSHIM_ARCHIVE_H
+
+#include "config.h"
+#include "lockfile.h"
+
+struct archive_task {
+    const struct rule *rule;
+    const struct period_zone *zone;
+    int directory; /* of the log */
+    const char *base;
+    unsigned renames; /* at most so many in this call */
+};
+
+/* 0: all archives have their final names; 1: there is more to do; or -errno. Never overwrites a file. */
+int archive_settle(const struct archive_task *task);
+
+#endif

@@ -1,0 +1,184 @@
+#include "config_parser.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A pattern or path that is being put together; `overflow` once it did not fit, with what fitted still in it. */
+struct builder {
+    char *text;
+    size_t length;
+    size_t size;
+    bool overflow;
+};
+
+static void add_byte(struct builder *builder, char byte)
+{
+    if (builder->length + 1 >= builder->size) {
+        builder->overflow = true;
+        return;
+    }
+    builder->text[builder->length++] = byte;
+    builder->text[builder->length] = '\0';
+}
+
+static void add_text(struct builder *builder, const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        add_byte(builder, text[i]);
+}
+
+/* A path as a pattern that matches it alone. */
+static void add_literal(struct builder *builder, const char *path)
+{
+    for (; *path != '\0'; path++) {
+        if (strchr("*?[\\", *path))
+            add_byte(builder, '\\');
+        add_byte(builder, *path);
+    }
+}
+
+/* Takes the last component away. False if it crosses directories, because then nobody can say what ".." is. */
+static bool remove_component(struct builder *builder)
+{
+    char *slash = memrchr(builder->text, '/', builder->length);
+    if (!slash)
+        return true;
+    bool crosses = strstr(slash, "**") != NULL;
+    builder->length = (size_t)(slash - builder->text);
+    *slash = '\0';
+    return !crosses;
+}
+
+/* Whether a component ends in a '\' that escapes what follows it. */
+static bool ends_in_escape(const char *component, size_t length)
+{
+    size_t backslashes = 0;
+    while (backslashes < length && component[length - 1 - backslashes] == '\\')
+        backslashes++;
+    return backslashes % 2 == 1;
+}
+
+/* Adds the components of a pattern without "//", "." and "..". Returns NULL or what was expected. */
+static const char *add_components(struct builder *builder, const char *text)
+{
+    while (*text != '\0') {
+        size_t length = strcspn(text, "/");
+        bool last = text[length] == '\0';
+        bool dot = length == 1 && text[0] == '.';
+        bool dots = length == 2 && text[0] == '.' && text[1] == '.';
+
+        if (last && (dot || dots))
+            return "the name of a file at its end";
+        if (last && ends_in_escape(text, length))
+            return "something behind the '\\' at its end";
+        if (dots && !remove_component(builder))
+            return "no '..' behind '**'";
+        if (length > 0 && !dot && !dots) {
+            add_byte(builder, '/');
+            add_text(builder, text, length - ends_in_escape(text, length)); /* "\/" is a plain '/' */
+        }
+        text += length + !last;
+        if (!last && *text == '\0')
+            return "the name of a file at its end";
+    }
+    return NULL;
+}
+
+/* The length of the leading components of a pattern that have no wildcard, unescaped into `path`. */
+static size_t literal_prefix(const char *pattern, char path[PATH_MAX])
+{
+    size_t used = 0;   /* of the pattern, whole components */
+    size_t length = 0; /* of the path, the same */
+    size_t out = 0;
+    size_t i = 0;
+
+    for (;; i++) {
+        if (i > 0 && (pattern[i] == '/' || pattern[i] == '\0')) {
+            used = i;
+            length = out;
+        }
+        if (pattern[i] == '\0' || strchr("*?[", pattern[i]))
+            break;
+        if (pattern[i] == '\\')
+            i++;
+        path[out++] = pattern[i];
+    }
+    path[length] = '\0';
+    return used;
+}
+
+/*
+ * The real path of `path` as /proc tells the paths of descriptors: that is what it will be compared with. Unlike
+ * realpath(3), this never allocates. False if the path does not exist or /proc is not there.
+ */
+static bool resolve(const char *path, char real[PATH_MAX])
+{
+    int fd = sys.openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    char link[32];
+    diag_format(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = sys.readlinkat(AT_FDCWD, link, real, PATH_MAX - 1);
+    sys.close(fd);
+    if (length <= 0 || length >= PATH_MAX - 1 || real[0] != '/')
+        return false;
+    real[length] = '\0';
+    return true;
+}
+
+/* Resolves the longest existing run of leading literal components of rule->pattern. */
+static void resolve_pattern(struct config_parser *parser, struct rule *rule)
+{
+    char path[PATH_MAX];
+    char real[PATH_MAX];
+    size_t used = literal_prefix(rule->pattern, path);
+
+    rule->pattern_real = rule->pattern;
+    while (used > 0 && !resolve(path, real)) {
+        char *slash = strrchr(path, '/');
+        *slash = '\0';
+        used = (size_t)((char *)memrchr(rule->pattern, '/', used) - rule->pattern);
+    }
+    if (used == 0 || strcmp(path, real) == 0)
+        return;
+
+    struct builder builder = {.text = parser->next, .size = PATH_MAX};
+    if (strcmp(real, "/") != 0)
+        add_literal(&builder, real);
+    add_text(&builder, rule->pattern + used, strlen(rule->pattern + used));
+    if (builder.overflow || builder.length == 0)
+        return;
+    rule->pattern_real = builder.text;
+    parser->next += builder.length + 1;
+}
+
+const char *config_make_pattern(struct config_parser *parser, const char *text, struct rule *rule)
+{
+    struct builder builder = {.text = parser->next, .size = PATH_MAX};
+
+    if (parser->end - parser->next < 2 * PATH_MAX) /* config_reserve counted; never more than a bug */
+        return "fewer patterns";
+    if (strlen(text) > CONFIG_WORD_MAX)
+        return "at most 4095 bytes";
+    if (!config_is_clean(text))
+        return "no control characters";
+    if (text[0] != '/') {
+        if (!parser->directory || parser->directory[0] != '/')
+            return "an absolute path, as the starting directory is not known";
+        if (parser->directory[1] != '\0')
+            add_literal(&builder, parser->directory);
+    }
+    const char *expected = add_components(&builder, text);
+    if (expected)
+        return expected;
+    if (builder.overflow)
+        return "at most 4095 bytes, with the starting directory";
+    if (builder.length == 0)
+        return "the name of a file at its end";
+
+    rule->pattern = builder.text;
+    parser->next += builder.length + 1;
+    resolve_pattern(parser, rule);
+    return NULL;
+}

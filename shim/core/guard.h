@@ -1,0 +1,51 @@
+/*
+ * Who is inside the shim: re-entry from signal handlers, cancellation, fork and vfork children.
+ *
+ * A thread enters before it touches shared state and leaves after. While it is inside, a signal handler of the
+ * program's that interrupts it finds guard_inside() true and makes its calls raw. Everything is async-signal-safe.
+ */
+#ifndef MPLOGSHIM_GUARD_H
+#define MPLOGSHIM_GUARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct guard_thread {
+    int inside;
+    int vfork_child;         /* set by vfork (vfork.S) around the child's use of its parent's memory */
+    int cancel_state;        /* what guard_leave puts back */
+    void (*abandon)(void *); /* undoes what is held if the thread jumps out of the shim, or NULL */
+    void *abandon_argument;
+};
+
+extern __thread struct guard_thread guard_thread __attribute__((tls_model("initial-exec")));
+
+/* Once, at start: `forked` runs in a fork child before it enters for the first time. */
+void guard_start(void (*forked)(void));
+
+static inline bool guard_inside(void)
+{
+    return guard_thread.inside != 0;
+}
+
+/* Enters, with cancellation disabled. False if the thread must stay out: it is inside already, or is a vfork child. */
+bool guard_enter(void);
+void guard_leave(void);
+
+/* The thread leaves by longjmp or pthread_exit out of a signal handler: gives back what it holds. */
+void guard_abandon(void);
+
+/* Whether this is a child that runs in its parent's memory. */
+bool guard_foreign_memory(void);
+
+/* Tells at once that this is a fork child (for pthread_atfork; other children are found by guard_enter). */
+void guard_forked(void);
+
+/*
+ * A lock between threads that knows a deadline and survives fork (it is reset in the child). Zero is unlocked.
+ * `timeout_ns` 0: for ever. Returns false on timeout.
+ */
+bool guard_mutex_lock(uint32_t *mutex, uint64_t timeout_ns);
+void guard_mutex_unlock(uint32_t *mutex);
+
+#endif

@@ -1,0 +1,161 @@
+/*
+ * The locks of a log, its troubles, and its clock.
+ */
+#include "log.h"
+
+#include "guard.h"
+#include "log_private.h"
+#include "sys.h"
+
+#include "../../include/mplogshim.h"
+
+#include <errno.h>
+
+enum { SECOND = 1000000000 };
+
+bool log_may_try(const struct log *log, enum log_trouble trouble)
+{
+    return !log->trouble[trouble] || sys_now(CLOCK_MONOTONIC_COARSE) >= log->retry_at[trouble];
+}
+
+void log_failed(struct log *log, enum log_trouble trouble, const char *step, int error)
+{
+    static const enum event events[TROUBLE_COUNT] = {
+        [TROUBLE_LOCK] = EVENT_LOCK_TIMEOUT,
+        [TROUBLE_ROTATE] = EVENT_ROTATE_FAILED,
+        [TROUBLE_WRITE] = EVENT_WRITE_FAILED,
+        [TROUBLE_ARCHIVE] = EVENT_ARCHIVE_FAILED,
+    };
+    log->retry_at[trouble] = sys_now(CLOCK_MONOTONIC_COARSE) + SECOND;
+    if (!log->trouble[trouble]) {
+        log->trouble[trouble] = true;
+        diag_event(&log->limits, events[trouble], log->path, "step=%s error=%s", step, diag_errno(error));
+    }
+}
+
+void log_succeeded(struct log *log, enum log_trouble trouble)
+{
+    if (!log->trouble[trouble]) {
+        return;
+    }
+    log->trouble[trouble] = false;
+    if (trouble == TROUBLE_LOCK) {
+        diag_event(&log->limits, EVENT_LOCK_RECOVERED, log->path, "locked again");
+    } else if (trouble == TROUBLE_ROTATE) {
+        diag_event(&log->limits, EVENT_ROTATE_RECOVERED, log->path, "rotated again");
+    }
+}
+
+/* Opens the lock file if it is not open, for the owner and permissions of any descriptor of the log. */
+static int open_lock(struct log *log)
+{
+    struct stat status;
+    if (log->lock.fd >= 0) {
+        return 0;
+    }
+    if (log->writers == NULL || sys.fstat(log->writers->fd, &status) != 0) {
+        return -EBADF;
+    }
+    return lockfile_open(&log->lock, &status);
+}
+
+static int take_lock(struct log *log)
+{
+    int error = open_lock(log);
+    if (error != 0) {
+        return error;
+    }
+    /* While the lock is not to be had, one look for each write: nobody waits for a stopped holder twice. */
+    uint64_t timeout = log->trouble[TROUBLE_LOCK] ? UINT64_MAX : log->rule->lock_timeout_ns;
+    error = lockfile_acquire(&log->lock, MPLOGSHIM_LOCK_WRITE, timeout);
+    if (error == -EBADF || error == -EINVAL) {
+        lockfile_close(&log->lock); /* the number is not ours any more: a new descriptor at the next write */
+    }
+    return error;
+}
+
+int log_lock_file(struct log *log)
+{
+    if (log->lock.fd < 0 && !log_may_try(log, TROUBLE_LOCK)) {
+        return -EAGAIN;
+    }
+    int error = take_lock(log);
+    if (error != 0) {
+        log_failed(log, TROUBLE_LOCK, error == -ETIMEDOUT ? "wait" : "lock", error);
+        return error;
+    }
+    log->locked = true;
+    log_succeeded(log, TROUBLE_LOCK);
+    return 0;
+}
+
+void log_unlock_file(struct log *log)
+{
+    if (log->locked) {
+        log->locked = false;
+        lockfile_release(&log->lock, MPLOGSHIM_LOCK_WRITE);
+    }
+}
+
+static void abandon(void *argument)
+{
+    log_unlock(argument);
+}
+
+int log_lock(struct log *log)
+{
+    if (!guard_mutex_lock(&log->mutex, log->rule->lock_timeout_ns)) {
+        return -ETIMEDOUT;
+    }
+    guard_thread.abandon_argument = log;
+    guard_thread.abandon = abandon;
+    return 0;
+}
+
+void log_unlock(struct log *log)
+{
+    log_unlock_file(log);
+    guard_thread.abandon = NULL;
+    guard_mutex_unlock(&log->mutex);
+}
+
+int64_t log_clock(void)
+{
+    struct timespec now = {0, 0};
+    sys.clock(CLOCK_REALTIME, &now);
+    return now.tv_sec;
+}
+
+static void plan_boundary(struct log *log)
+{
+    log->boundary = period_end(&log->rule->period, log->zone, log->begun);
+}
+
+void log_set_begun(struct log *log, int64_t begun)
+{
+    log->begun = begun;
+    plan_boundary(log);
+    if (log->lock.fd >= 0) {
+        lockfile_write(&log->lock, LOCKFILE_BEGUN, begun);
+    }
+}
+
+/*
+ * A begin in the future (a clock that was wrong, noise in the lock file) would keep the log from rotating: beyond a
+ * day, which a clock set back by hours or a zone's change stays within, it counts as now.
+ */
+void log_read_begun(struct log *log, int64_t generation, const struct stat *live)
+{
+    enum { DAY = 86400 };
+    int64_t now = log_clock();
+    int64_t begun;
+    log->generation = generation;
+    if (log->lock.fd >= 0 && lockfile_read(&log->lock, LOCKFILE_BEGUN, &begun) && begun >= 0 && begun <= now + DAY) {
+        log->begun = begun;
+        plan_boundary(log);
+        return;
+    }
+    /* A log from before the shim, or after a new lock file: it was last written in its period. */
+    begun = live != NULL && live->st_size > 0 && live->st_mtime < now ? live->st_mtime : now;
+    log_set_begun(log, begun);
+}

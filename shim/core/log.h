@@ -1,0 +1,114 @@
+/*
+ * One log: its live file, its lock, and the program's descriptors that write to it.
+ *
+ * A `struct log` is a log by path; a `struct writer` is one descriptor of the program's on it. Both live in reserved
+ * memory for ever and are reused. Callers are inside the guard (guard.h), with signals blocked for attach, detach and
+ * what else is not writing. Everything is async-signal-safe and thread-safe; functions return results >= 0 or -errno.
+ */
+#ifndef MPLOGSHIM_LOG_H
+#define MPLOGSHIM_LOG_H
+
+#include "config.h"
+#include "diag.h"
+#include "lockfile.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct log;
+
+struct writer {
+    struct log *log;     /* NULL: free */
+    struct writer *next; /* of the same log */
+    int fd;
+    int access;   /* O_WRONLY or O_RDWR */
+    dev_t device; /* the file that fd is known to be */
+    ino_t inode;
+    int64_t generation; /* at which fd was proved to be the live file; -1: never */
+    uint32_t midline;   /* bytes written since the last newline, saturating */
+    uint32_t held;      /* bytes of an unfinished line in `tail` */
+    char *tail;         /* LOG_HOLD_MAX bytes, or NULL until needed */
+};
+
+enum { LOG_HOLD_MAX = 65536 };
+
+enum log_trouble { TROUBLE_LOCK, TROUBLE_ROTATE, TROUBLE_WRITE, TROUBLE_ARCHIVE, TROUBLE_COUNT };
+
+struct log {
+    const struct rule *rule;
+    const struct period_zone *zone;
+    const char *base; /* within path */
+    uint64_t path_hash;
+    uint32_t mutex; /* between threads; taken before the file lock */
+    uint32_t users; /* writers; under the registry's mutex */
+    uint64_t last_used;
+    struct writer *writers;
+    int directory;      /* the shim's own, O_PATH */
+    int lock_directory; /* the shim's own, with lock_dir; else -1 */
+    struct lockfile lock;
+    bool locked;        /* the file lock is held */
+    int64_t generation; /* of `begun` and `boundary`; -1: not read yet */
+    int64_t begun;
+    int64_t boundary;
+    int64_t proved;    /* the second in which live file and lock file were last looked at */
+    bool unsettled;    /* archives without their final names */
+    int64_t settle_at; /* monotonic nanoseconds: not before */
+    bool trouble[TROUBLE_COUNT];
+    int64_t retry_at[TROUBLE_COUNT]; /* monotonic nanoseconds */
+    struct diag_limits limits;
+    struct iovec *scratch; /* IOV_MAX + 1 pieces, or NULL until needed */
+    char path[PATH_MAX];
+};
+
+/* Once, before anything else. -ENOMEM: nothing can be managed. */
+int log_start(const struct config *config, const struct period_zone *local_zone);
+
+/*
+ * Makes `fd`, which `status` describes and whose real path is `path`, a writer of that log. Opens the log's directory
+ * and lock file when the log is new to this process; without a lock file it goes on without. NULL if that is impossible
+ * (one message says why).
+ */
+struct writer *log_attach(const char *path, const struct rule *rule, int fd, int access, const struct stat *status);
+
+/* The same for a duplicate of a writer's descriptor. NULL when out of writers. */
+struct writer *log_attach_duplicate(const struct writer *writer, int fd);
+
+/* The descriptor is no longer a writer's. What it still holds is dropped: release first. */
+void log_detach(struct writer *writer);
+
+/* Whether the log at `path` has ever been rotated by this shim, as far as a lock file tells: then a name like an
+ * archive's is one. */
+bool log_was_rotated(const char *path, const struct rule *rule);
+
+/* What to do with the beginning of a line. */
+enum log_hold { HOLD_NONE, HOLD_REST, HOLD_UNFINISHED };
+
+/*
+ * Appends one record. `offset` >= 0: the file position of an O_RDWR descriptor does not move. `flags` are pwritev2's.
+ * Returns bytes taken, or the error of the write; -ESTALE: `writer` is not a writer of `fd` any more, look again.
+ */
+ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int count, off_t offset, int flags,
+                  enum log_hold hold);
+
+/* Writes out what is held. 0 or the error of the write. */
+int log_release(struct writer *writer, int fd);
+
+/* What opening with O_TRUNC does, by the rule. 0 or -errno of the truncation asked for with truncate=allow. */
+int log_truncate(struct writer *writer, int fd);
+
+/* Gives pending archives of this process's logs their final names, without a bound on the work. For exit. */
+void log_settle_all(void);
+
+/* Calls `visit` for every writer that holds something. */
+void log_visit_held(void (*visit)(struct writer *writer));
+
+/* Around fork: the registry is in one piece in the child. */
+void log_fork_prepare(void);
+void log_fork_done(void);
+
+/* In a fork child: no lock is held, nothing is held back (the parent has it). */
+void log_forked(void);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * Shared by log.c, log_write.c, log_rotate.c and log_registry.c: what happens to a log under its locks.
+ */
+#ifndef MPLOGSHIM_LOG_PRIVATE_H
+#define MPLOGSHIM_LOG_PRIVATE_H
+
+#include "log.h"
+
+/* The lock between threads: guards writers, what they hold, and the state below. 0 or -ETIMEDOUT. */
+int log_lock(struct log *log);
+void log_unlock(struct log *log);
+
+/* The lock between processes, with the thread lock held. An error was told: the write goes ahead without. */
+int log_lock_file(struct log *log);
+void log_unlock_file(struct log *log);
+
+/* With no lock held: gives pending archives their names, a bounded number at a time. */
+void log_settle_some(struct log *log);
+
+/* Starts or ends a trouble: one event at each, and a retry a second after the last try. */
+bool log_may_try(const struct log *log, enum log_trouble trouble);
+void log_failed(struct log *log, enum log_trouble trouble, const char *step, int error);
+void log_succeeded(struct log *log, enum log_trouble trouble);
+
+/*
+ * Under both locks: makes sure that the writer's descriptor is the live file, replacing it (and the log's other
+ * descriptors) if not. 0 also when that fails: the write goes into the file it has. -ESTALE: fd is not the writer's any
+ * more.
+ */
+int log_look_again(struct log *log, struct writer *writer, int64_t generation);
+
+/* Under both locks: takes the live file away under a pending name and puts a new one in its place. 0 or -errno. */
+int log_rotate(struct log *log, struct writer *writer);
+
+/* The moment by the clock the rules are for, in seconds; reads begun and boundary when the generation has changed. */
+int64_t log_clock(void);
+void log_read_begun(struct log *log, int64_t generation, const struct stat *live);
+void log_set_begun(struct log *log, int64_t begun);
+
+/* Whether fd is an open descriptor of exactly the file that the writer recorded. */
+bool log_prove(const struct writer *writer);
+
+/* Opens directory and lock file of a log. 0 or -errno. */
+int log_open_directory(struct log *log);
+
+#endif

@@ -1,0 +1,155 @@
+#include "own.h"
+
+#include "guard.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/resource.h>
+
+enum { OWN_MAX = 4096 };
+
+static uint32_t lock;
+static int *holders[OWN_MAX];
+static int holder_count;
+static int lowest = INT32_MAX;
+
+/*
+ * Where the shim's numbers start: high, but below 1024 where the limit allows more, because the kernel's table grows
+ * to the highest number and fork copies it.
+ */
+static int base_number(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1024) {
+        return 1024 - 96;
+    }
+    int limited = (int)limit.rlim_cur;
+    return limited > 192 ? limited - 64 : limited - limited / 4;
+}
+
+static int move_high(int fd)
+{
+    int base = base_number();
+    int moved = sys.fcntl(fd, F_DUPFD_CLOEXEC, base);
+    for (; moved == -EINVAL && base > 3; base /= 2) {
+        moved = sys.fcntl(fd, F_DUPFD_CLOEXEC, base / 2);
+    }
+    return moved;
+}
+
+static int find(int fd)
+{
+    for (int i = 0; i < holder_count; i++) {
+        if (*holders[i] == fd) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static void forget(const int *holder)
+{
+    for (int i = 0; i < holder_count; i++) {
+        if (holders[i] == holder) {
+            holders[i] = holders[--holder_count];
+            return;
+        }
+    }
+}
+
+static void note_number(int fd)
+{
+    if (fd < lowest) {
+        __atomic_store_n(&lowest, fd, __ATOMIC_RELAXED);
+    }
+}
+
+int own_adopt(int *holder)
+{
+    int moved = holder_count < OWN_MAX ? move_high(*holder) : -EMFILE;
+    sys.close(*holder);
+    *holder = -1;
+    if (moved < 0) {
+        return moved;
+    }
+    guard_mutex_lock(&lock, 0);
+    *holder = moved;
+    holders[holder_count++] = holder;
+    note_number(moved);
+    guard_mutex_unlock(&lock);
+    return 0;
+}
+
+void own_close(int *holder)
+{
+    guard_mutex_lock(&lock, 0);
+    int fd = *holder;
+    forget(holder);
+    *holder = -1;
+    guard_mutex_unlock(&lock);
+    if (fd >= 0) {
+        sys.close(fd);
+    }
+}
+
+void own_lost(int *holder)
+{
+    guard_mutex_lock(&lock, 0);
+    forget(holder);
+    *holder = -1;
+    guard_mutex_unlock(&lock);
+}
+
+bool own_is(int fd)
+{
+    if (fd < __atomic_load_n(&lowest, __ATOMIC_RELAXED) || fd < 0) {
+        return false;
+    }
+    if (!guard_enter()) {
+        return find(fd) >= 0;
+    }
+    guard_mutex_lock(&lock, 0);
+    bool found = find(fd) >= 0;
+    guard_mutex_unlock(&lock);
+    guard_leave();
+    return found;
+}
+
+int own_next(int from)
+{
+    int next = INT32_MAX;
+    for (int i = 0; i < holder_count; i++) {
+        if (*holders[i] >= from && *holders[i] < next) {
+            next = *holders[i];
+        }
+    }
+    return next;
+}
+
+int own_vacate(int fd)
+{
+    guard_mutex_lock(&lock, 0);
+    int at = find(fd);
+    int moved = 0;
+    if (at >= 0) {
+        int *holder = holders[at];
+        moved = sys.fcntl(fd, F_DUPFD_CLOEXEC, fd + 1);
+        if (moved < 0) {
+            moved = move_high(fd);
+        }
+        if (moved < 0) {
+            forget(holder);
+        } else {
+            note_number(moved);
+        }
+        *holder = moved < 0 ? -1 : moved;
+    }
+    guard_mutex_unlock(&lock);
+    return moved < 0 ? moved : 0;
+}
+
+void own_forked(void)
+{
+    lock = 0;
+}

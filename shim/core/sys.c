@@ -1,0 +1,214 @@
+#include "sys.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* off_t, struct stat and struct flock are passed to the kernel as they are, and pread's offset in one register. */
+_Static_assert(sizeof(long) == 8, "mplogshim is for 64-bit systems");
+
+/*
+ * libc's syscall() is used where libc's own function is a cancellation point or is intercepted by this library:
+ * a thread cancelled inside the shim would leave locks behind.
+ */
+static long result(long value)
+{
+    return value == -1 ? -errno : value;
+}
+
+static int real_openat(int dir, const char *path, int flags, mode_t mode)
+{
+    return (int)result(syscall(SYS_openat, dir, path, flags, mode));
+}
+
+static int real_close(int fd)
+{
+    return (int)result(syscall(SYS_close, fd));
+}
+
+static ssize_t real_read(int fd, void *buffer, size_t size)
+{
+    return result(syscall(SYS_read, fd, buffer, size));
+}
+
+static ssize_t real_pread(int fd, void *buffer, size_t size, off_t offset)
+{
+    return result(syscall(SYS_pread64, fd, buffer, size, offset));
+}
+
+static ssize_t real_pwrite(int fd, const void *buffer, size_t size, off_t offset)
+{
+    return result(syscall(SYS_pwrite64, fd, buffer, size, offset));
+}
+
+static ssize_t real_writev(int fd, const struct iovec *vector, int count)
+{
+    if (count == 1) {
+        return result(syscall(SYS_write, fd, vector->iov_base, vector->iov_len));
+    }
+    return result(syscall(SYS_writev, fd, vector, count));
+}
+
+static ssize_t real_pwritev2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
+{
+    /* The kernel takes the offset in two halves; the upper one is unused on 64-bit systems. */
+    return result(syscall(SYS_pwritev2, fd, vector, count, offset, 0L, flags));
+}
+
+static off_t real_lseek(int fd, off_t offset, int whence)
+{
+    return result(lseek(fd, offset, whence));
+}
+
+static int real_fstat(int fd, struct stat *status)
+{
+    return (int)result(fstat(fd, status));
+}
+
+static int real_fstatat(int dir, const char *path, struct stat *status, int flags)
+{
+    return (int)result(fstatat(dir, path, status, flags));
+}
+
+static ssize_t real_readlinkat(int dir, const char *path, char *buffer, size_t size)
+{
+    return result(readlinkat(dir, path, buffer, size));
+}
+
+static int real_ftruncate(int fd, off_t length)
+{
+    return (int)result(ftruncate(fd, length));
+}
+
+static int real_fchmod(int fd, mode_t mode)
+{
+    return (int)result(fchmod(fd, mode));
+}
+
+static int real_fchown(int fd, uid_t owner, gid_t group)
+{
+    return (int)result(fchown(fd, owner, group));
+}
+
+static int real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    return (int)result(renameat2(from_dir, from, to_dir, to, flags));
+}
+
+static int real_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
+{
+    return (int)result(linkat(from_dir, from, to_dir, to, flags));
+}
+
+static int real_unlinkat(int dir, const char *path, int flags)
+{
+    return (int)result(unlinkat(dir, path, flags));
+}
+
+static ssize_t real_getdents64(int dir, void *buffer, size_t size)
+{
+    return result(syscall(SYS_getdents64, dir, buffer, size));
+}
+
+static int real_fcntl(int fd, int command, long argument)
+{
+    return (int)result(syscall(SYS_fcntl, fd, command, argument));
+}
+
+static int real_dup3(int from, int to, int flags)
+{
+    return (int)result(syscall(SYS_dup3, from, to, flags));
+}
+
+static int real_clock(clockid_t clock, struct timespec *now)
+{
+    return (int)result(clock_gettime(clock, now));
+}
+
+static int real_sleep(const struct timespec *duration)
+{
+    return (int)result(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, duration, NULL));
+}
+
+static int real_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
+{
+    return (int)result(syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0));
+}
+
+static int real_getpid(void)
+{
+    return (int)syscall(SYS_getpid);
+}
+
+static int real_poll_writable(int fd)
+{
+    struct pollfd poll = {.fd = fd, .events = POLLOUT};
+    const struct timespec now = {0, 0};
+    long ready = result(syscall(SYS_ppoll, &poll, 1, &now, NULL, 0));
+    if (ready <= 0) {
+        return (int)ready;
+    }
+    return (poll.revents & POLLOUT) != 0;
+}
+
+#define REAL_CALLS                                                                                                     \
+    {                                                                                                                  \
+        .openat = real_openat, .close = real_close, .read = real_read, .pread = real_pread, .pwrite = real_pwrite,     \
+        .writev = real_writev, .pwritev2 = real_pwritev2, .lseek = real_lseek, .fstat = real_fstat,                    \
+        .fstatat = real_fstatat, .readlinkat = real_readlinkat, .ftruncate = real_ftruncate, .fchmod = real_fchmod,    \
+        .fchown = real_fchown, .renameat2 = real_renameat2, .linkat = real_linkat, .unlinkat = real_unlinkat,          \
+        .getdents64 = real_getdents64, .fcntl = real_fcntl, .dup3 = real_dup3, .clock = real_clock,                    \
+        .sleep = real_sleep, .futex = real_futex, .getpid = real_getpid, .poll_writable = real_poll_writable,          \
+    }
+
+struct sys_calls sys = REAL_CALLS;
+const struct sys_calls sys_real = REAL_CALLS;
+
+/* The kernel's signal set: 64 signals; libc's sigset_t is larger, and its pthread_sigmask spares two signals. */
+enum { KERNEL_SIGSET_SIZE = 8 };
+
+void sys_signals_block(struct sys_signals *signals)
+{
+    sigset_t all;
+    sigfillset(&all);
+    __builtin_memset(&all, 0xff, KERNEL_SIGSET_SIZE); /* also the two that libc keeps for cancellation and setuid */
+    sigemptyset(&signals->before);
+    sigemptyset(&signals->pending);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &signals->before, KERNEL_SIGSET_SIZE);
+    syscall(SYS_rt_sigpending, &signals->pending, KERNEL_SIGSET_SIZE);
+}
+
+void sys_signals_restore(const struct sys_signals *signals)
+{
+    static const int own[] = {SIGXFSZ, SIGPIPE};
+    sigset_t pending;
+    sigemptyset(&pending);
+    syscall(SYS_rt_sigpending, &pending, KERNEL_SIGSET_SIZE);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        if (sigismember(&pending, own[i]) == 1 && sigismember(&signals->pending, own[i]) == 0) {
+            const struct timespec now = {0, 0};
+            sigset_t one;
+            sigemptyset(&one);
+            sigaddset(&one, own[i]);
+            syscall(SYS_rt_sigtimedwait, &one, NULL, &now, KERNEL_SIGSET_SIZE);
+        }
+    }
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &signals->before, NULL, KERNEL_SIGSET_SIZE);
+}
+
+int64_t sys_now(clockid_t clock)
+{
+    struct timespec now = {0, 0};
+    sys.clock(clock, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+void *sys_reserve(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}

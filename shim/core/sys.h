@@ -1,0 +1,69 @@
+/*
+ * The system calls that the shim itself makes, as one table that tests replace to make any of them fail.
+ *
+ * Every entry returns what the kernel returns: a result >= 0, or -errno. None is a cancellation point, none is
+ * a libc function that this library intercepts, and all are async-signal-safe. errno may be clobbered; hooks save it.
+ */
+#ifndef MPLOGSHIM_SYS_H
+#define MPLOGSHIM_SYS_H
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+
+struct sys_calls {
+    int (*openat)(int dir, const char *path, int flags, mode_t mode);
+    int (*close)(int fd);
+    ssize_t (*read)(int fd, void *buffer, size_t size);
+    ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);
+    ssize_t (*pwrite)(int fd, const void *buffer, size_t size, off_t offset);
+    ssize_t (*writev)(int fd, const struct iovec *vector, int count);
+    ssize_t (*pwritev2)(int fd, const struct iovec *vector, int count, off_t offset, int flags);
+    off_t (*lseek)(int fd, off_t offset, int whence);
+    int (*fstat)(int fd, struct stat *status);
+    int (*fstatat)(int dir, const char *path, struct stat *status, int flags);
+    ssize_t (*readlinkat)(int dir, const char *path, char *buffer, size_t size);
+    int (*ftruncate)(int fd, off_t length);
+    int (*fchmod)(int fd, mode_t mode);
+    int (*fchown)(int fd, uid_t owner, gid_t group);
+    int (*renameat2)(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
+    int (*linkat)(int from_dir, const char *from, int to_dir, const char *to, int flags);
+    int (*unlinkat)(int dir, const char *path, int flags);
+    ssize_t (*getdents64)(int dir, void *buffer, size_t size);
+    int (*fcntl)(int fd, int command, long argument); /* also F_SETLK, with a pointer as argument */
+    int (*dup3)(int from, int to, int flags);
+    int (*clock)(clockid_t clock, struct timespec *now); /* libc's clock_gettime: the vDSO, or a preloaded fake clock */
+    int (*sleep)(const struct timespec *duration);       /* may return early */
+    int (*futex)(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout);
+    int (*getpid)(void);
+    int (*poll_writable)(int fd); /* > 0: a write to it would not wait now */
+};
+
+extern struct sys_calls sys;
+
+/* The same table with the real calls, for tests that put an entry back. */
+extern const struct sys_calls sys_real;
+
+/*
+ * Blocks every signal of this thread around rare work (rotation, messages), and takes SIGXFSZ and SIGPIPE that the
+ * work itself raised out of the pending set again, so that they never reach the program. Thread-safe.
+ */
+struct sys_signals {
+    sigset_t before;
+    sigset_t pending;
+};
+void sys_signals_block(struct sys_signals *signals);
+void sys_signals_restore(const struct sys_signals *signals);
+
+/* Nanoseconds of a clock. */
+int64_t sys_now(clockid_t clock);
+
+/* Zeroed memory of whole pages that is never given back, or NULL. Reserved only: pages cost nothing until touched. */
+void *sys_reserve(size_t size);
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * What the intercepted calls mean: the operations on a descriptor that is, or may become, a log.
+ *
+ * The hooks call these and nothing else. All return results >= 0 or -errno, may be called from any thread, and are
+ * async-signal-safe (a thread that is already inside writes raw). errno may be clobbered: hooks keep it.
+ */
+#ifndef MPLOGSHIM_DESCRIPTOR_H
+#define MPLOGSHIM_DESCRIPTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* Whether `fd` is managed. An unknown descriptor is looked at first (one readlink); a known one costs one load. */
+bool descriptor_managed(int fd);
+
+/* Where the bytes of a write come from, which decides what lines=whole does with an unfinished line without any
+ * newline. */
+enum descriptor_source {
+    SOURCE_WRITE,  /* the program's own write: goes through as it is */
+    SOURCE_BUFFER, /* a full stdio buffer: kept with the line's rest */
+};
+
+/* For writes that have no offset of their own. */
+#define DESCRIPTOR_APPEND ((off_t)-1)
+
+/*
+ * Appends one record to a managed descriptor. `offset` is the pwrite family's (only its side effect, an unmoved file
+ * position, is kept), or DESCRIPTOR_APPEND; `flags` are pwritev2's. Returns the bytes taken, as write does.
+ */
+ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t offset, int flags,
+                         enum descriptor_source source);
+
+/* Writes out what is held of an unfinished line. 0 also when nothing is, or the descriptor is not managed. */
+int descriptor_release(int fd);
+int descriptor_release_all(void);
+
+/*
+ * open(2) with everything that a log needs: O_APPEND, `truncate`, taken into the table. For any path: what is no
+ * log is opened exactly as asked. Returns the descriptor.
+ */
+int descriptor_open(int directory, const char *path, int flags, mode_t mode);
+
+/*
+ * Whether opening `path` for writing with these flags would open a log: for callers that must know before (fopen).
+ * Costs an open, a readlink and a close; false for anything that cannot be resolved.
+ */
+bool descriptor_path_is_log(int directory, const char *path, int flags);
+
+/* close(2), after writing out what is held; an error of that is returned, and the descriptor is closed all the same. */
+int descriptor_close(int fd);
+
+/* The descriptor is about to be closed or has been made by libc itself: write out what is held, know nothing about it
+ * any more. */
+int descriptor_forget(int fd);
+
+/* `fd` was just made, and is no log: a temporary file, a pipe, opened for reading. */
+void descriptor_made_plain(int fd);
+
+/* dup2(2)/dup3(2) with flags; `to` == `from` is the hook's business. */
+int descriptor_dup3(int from, int to, int flags);
+
+/* `fd` was just made as a duplicate of `from` (dup, F_DUPFD). */
+void descriptor_duplicated(int from, int fd);
+
+/* Whether the shim itself uses this number: the program sees EBADF. */
+bool descriptor_is_own(int fd);
+
+/* Moves an own descriptor away from a number that the program is about to use. Returns 0 or -errno (then it was
+ * closed). */
+int descriptor_vacate(int fd);
+
+/* Whether this call is made by a vfork child, in memory that is its parent's: nothing of the tables may change. */
+bool descriptor_foreign_memory(void);
+
+#endif

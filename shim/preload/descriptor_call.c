@@ -1,0 +1,284 @@
+/*
+ * The operations on descriptors: write, open, close, duplicate.
+ */
+#include "descriptor_private.h"
+
+#include "real.h"
+
+#include "core/guard.h"
+#include "core/line.h"
+#include "core/own.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile bool exiting;
+
+static ssize_t write_raw(int fd, const struct iovec *vector, int count, off_t offset, int flags)
+{
+    return offset == DESCRIPTOR_APPEND && flags == 0 ? sys.writev(fd, vector, count)
+                                                     : sys.pwritev2(fd, vector, count, offset, flags);
+}
+
+/*
+ * Whether the shim may look at the bytes: only the kernel may find out that a pointer is bad. Catches what programs
+ * do pass by mistake, null and small numbers and the kernel's half; and the counts that the kernel refuses.
+ */
+static bool readable(const struct iovec *vector, int count)
+{
+    const uintptr_t lowest = 65536;
+    const uintptr_t highest = (uintptr_t)1 << 56;
+    if (count <= 0 || count > IOV_MAX || (uintptr_t)vector < lowest || (uintptr_t)vector > highest) {
+        return false;
+    }
+    for (int i = 0; i < count; i++) {
+        uintptr_t start = (uintptr_t)vector[i].iov_base;
+        if (vector[i].iov_len > 0 && (start < lowest || start > highest || vector[i].iov_len > highest - start)) {
+            return false;
+        }
+    }
+    size_t total = line_total(vector, count);
+    return total > 0 && total != SIZE_MAX;
+}
+
+static enum log_hold hold_for(const struct writer *writer, enum descriptor_source source)
+{
+    const struct log *log = writer->log;
+    if (exiting || log == NULL || log->rule->lines == LINES_OFF) {
+        return HOLD_NONE;
+    }
+    return log->rule->lines == LINES_STRICT || source == SOURCE_BUFFER ? HOLD_UNFINISHED : HOLD_REST;
+}
+
+/* The number's file is not what the table says: libc closed or replaced it behind our back. */
+static void drop_stale(int fd, struct writer *writer)
+{
+    struct rare rare;
+    if (rare_enter(&rare)) {
+        if (descriptor_writer(fd) == writer) {
+            descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
+            log_detach(writer);
+        }
+        rare_leave(&rare);
+    }
+}
+
+ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t offset, int flags,
+                         enum descriptor_source source)
+{
+    enum { ATTEMPTS = 3 };
+    pthread_testcancel(); /* here as in write; further in, cancellation waits */
+    for (int attempt = 0; attempt < ATTEMPTS && descriptor_managed(fd); attempt++) {
+        if (!readable(vector, count) || !guard_enter()) {
+            break;
+        }
+        struct writer *writer = descriptor_writer(fd);
+        ssize_t result = -ESTALE;
+        if (writer != NULL) {
+            result = log_write(writer, fd, vector, count, offset, flags, hold_for(writer, source));
+        }
+        guard_leave();
+        if (result != -ESTALE) {
+            return result;
+        }
+        if (writer != NULL) {
+            drop_stale(fd, writer);
+        }
+    }
+    return write_raw(fd, vector, count, offset, flags);
+}
+
+int descriptor_release(int fd)
+{
+    struct writer *writer = descriptor_writer(fd);
+    if (writer == NULL || writer->held == 0 || !guard_enter()) {
+        return 0;
+    }
+    int error = log_release(writer, fd);
+    guard_leave();
+    return error == -ESTALE ? 0 : error;
+}
+
+static int release_error;
+
+static void release_writer(struct writer *writer)
+{
+    int error = log_release(writer, writer->fd);
+    if (error != 0 && error != -ESTALE) {
+        release_error = error;
+    }
+}
+
+int descriptor_release_all(void)
+{
+    struct rare rare;
+    if (!rare_enter(&rare)) {
+        return 0;
+    }
+    release_error = 0;
+    log_visit_held(release_writer);
+    int error = release_error;
+    rare_leave(&rare);
+    return error;
+}
+
+void descriptor_finish(void)
+{
+    struct rare rare;
+    exiting = true;
+    descriptor_release_all();
+    if (rare_enter(&rare)) {
+        log_settle_all();
+        rare_leave(&rare);
+    }
+}
+
+/* Takes the descriptor out of the table, held bytes first. The error of writing those. */
+static int let_go(int fd)
+{
+    struct writer *writer = descriptor_writer(fd);
+    int error = 0;
+    if (writer != NULL) {
+        error = log_release(writer, fd);
+        descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
+        log_detach(writer);
+    }
+    return error == -ESTALE ? 0 : error;
+}
+
+int descriptor_forget(int fd)
+{
+    struct rare rare;
+    if (descriptor_state(fd) == DESCRIPTOR_UNKNOWN || !rare_enter(&rare)) {
+        return 0;
+    }
+    int error = let_go(fd);
+    descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
+    rare_leave(&rare);
+    return error;
+}
+
+int descriptor_close(int fd)
+{
+    struct rare rare;
+    int error = 0;
+    if (descriptor_writer(fd) != NULL && rare_enter(&rare)) {
+        error = let_go(fd);
+        rare_leave(&rare);
+    }
+    int closed = real.close(fd) == 0 ? 0 : -errno;
+    return closed != 0 ? closed : error;
+}
+
+static void note_opened(int fd, const char *path, int flags, bool stripped)
+{
+    descriptor_look(fd, path);
+    struct writer *writer = descriptor_writer(fd);
+    if (!(flags & O_TRUNC)) {
+        return;
+    }
+    if (writer != NULL) {
+        log_truncate(writer, fd);
+    } else if (stripped && sys.lseek(fd, 0, SEEK_END) > 0) {
+        sys.ftruncate(fd, 0); /* became somebody's file between the look and the open */
+        sys.lseek(fd, 0, SEEK_SET);
+    }
+}
+
+/* Whether O_TRUNC must be kept from the kernel: the path is a log, or does not exist and may be one when it is opened.
+ */
+static bool must_strip(int directory, const char *path, int flags)
+{
+    struct stat status;
+    if (!(flags & O_TRUNC) || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
+        return false;
+    }
+    return descriptor_resolves_to_log(directory, path, flags) ||
+           ((flags & O_CREAT) && sys.fstatat(directory, path, &status, 0) == -ENOENT);
+}
+
+int descriptor_open(int directory, const char *path, int flags, mode_t mode)
+{
+    struct rare rare;
+    bool writing = (flags & O_ACCMODE) != O_RDONLY && !(flags & (O_PATH | O_DIRECTORY)) &&
+                   (flags & O_TMPFILE) != O_TMPFILE && (uintptr_t)path >= 65536;
+    bool strip = false;
+    if (writing && (flags & O_TRUNC) && rare_enter(&rare)) {
+        strip = must_strip(directory, path, flags);
+        rare_leave(&rare);
+    }
+    int fd = real.openat(directory, path, strip ? flags & ~O_TRUNC : flags, mode);
+    if (fd < 0) {
+        return -errno;
+    }
+    descriptor_forget(fd);
+    if (!writing) {
+        descriptor_made_plain(fd);
+    } else if (rare_enter(&rare)) {
+        note_opened(fd, path, flags, strip);
+        rare_leave(&rare);
+    }
+    return fd;
+}
+
+void descriptor_made_plain(int fd)
+{
+    if (descriptor_state(fd) == DESCRIPTOR_PLAIN || descriptor_foreign_memory()) {
+        return;
+    }
+    descriptor_forget(fd);
+    descriptor_set_state(fd, DESCRIPTOR_PLAIN);
+}
+
+void descriptor_duplicated(int from, int fd)
+{
+    struct rare rare;
+    if (descriptor_state(from) == DESCRIPTOR_PLAIN) {
+        descriptor_made_plain(fd);
+        return;
+    }
+    descriptor_forget(fd);
+    struct writer *writer = descriptor_writer(from);
+    if (writer != NULL && rare_enter(&rare)) {
+        struct writer *copy = log_attach_duplicate(writer, fd);
+        descriptor_set_state(fd, copy == NULL ? DESCRIPTOR_UNKNOWN : (uintptr_t)copy);
+        rare_leave(&rare);
+    }
+}
+
+int descriptor_dup3(int from, int to, int flags)
+{
+    if (descriptor_is_own(from)) {
+        return -EBADF;
+    }
+    if (descriptor_is_own(to)) {
+        descriptor_vacate(to);
+    }
+    descriptor_release(to);
+    descriptor_forget(to);
+    int fd = flags == 0 ? real.dup2(from, to) : real.dup3(from, to, flags);
+    if (fd < 0) {
+        return -errno;
+    }
+    descriptor_duplicated(from, to);
+    return fd;
+}
+
+bool descriptor_is_own(int fd)
+{
+    return own_is(fd);
+}
+
+int descriptor_vacate(int fd)
+{
+    struct rare rare;
+    if (!rare_enter(&rare)) {
+        return 0; /* a vfork child: close-on-exec, and its table of descriptors is its own */
+    }
+    int error = own_vacate(fd);
+    rare_leave(&rare);
+    return error;
+}

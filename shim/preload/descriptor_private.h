@@ -1,0 +1,51 @@
+/*
+ * Shared by descriptor.c (the table and the look) and descriptor_call.c (the operations).
+ */
+#ifndef MPLOGSHIM_DESCRIPTOR_PRIVATE_H
+#define MPLOGSHIM_DESCRIPTOR_PRIVATE_H
+
+#include "descriptor.h"
+
+#include "core/config.h"
+#include "core/log.h"
+#include "core/sys.h"
+
+/* A word of the table: one of these, or the address of the writer. */
+enum { DESCRIPTOR_UNKNOWN = 0, DESCRIPTOR_PLAIN = 1 };
+
+/* At start; -ENOMEM: the shim stays inert. */
+int descriptor_start(const struct config *rules);
+
+/* From now on everything is raw (a seccomp filter was installed). */
+void descriptor_stop(void);
+bool descriptor_active(void);
+
+/* At exit: what is held is written out, and from now on nothing is held any more. */
+void descriptor_finish(void);
+
+/* In a fork child. */
+void descriptor_forked(void);
+
+/* The table. */
+uintptr_t descriptor_state(int fd);
+void descriptor_set_state(int fd, uintptr_t state);
+struct writer *descriptor_writer(int fd);
+int descriptor_highest_managed(void);
+
+/*
+ * Rare work on the table: inside the guard, and with signals blocked, so that no handler jumps out of it. False if the
+ * thread must stay out (inert, inside already, a vfork child): then the call is made raw.
+ */
+struct rare {
+    struct sys_signals signals;
+};
+bool rare_enter(struct rare *rare);
+void rare_leave(const struct rare *rare);
+
+/* Under rare_enter: finds out what `fd` is, opened by the path `given` or NULL, and sets its word. */
+void descriptor_look(int fd, const char *given);
+
+/* Under rare_enter: descriptor_path_is_log. */
+bool descriptor_resolves_to_log(int directory, const char *path, int flags);
+
+#endif

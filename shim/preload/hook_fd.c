@@ -1,0 +1,220 @@
+/*
+ * close, dup, fcntl and what else makes, moves or ends descriptors.
+ */
+#include "hook.h"
+
+#include "descriptor_private.h"
+#include "stdio.h"
+
+#include "core/diag.h"
+#include "core/own.h"
+
+#include <limits.h>
+#include <stdint.h>
+#include <unistd.h>
+#include <utmp.h>
+
+EXPORT int close(int fd)
+{
+    if (descriptor_is_own(fd)) {
+        errno = EBADF;
+        return -1;
+    }
+    if (fd == STDERR_FILENO) {
+        diag_stderr_valid(false);
+    }
+    if (descriptor_state(fd) <= DESCRIPTOR_PLAIN) {
+        return real.close(fd);
+    }
+    int saved = errno;
+    return (int)hook_result(saved, descriptor_close(fd));
+}
+EXPORT_ALIAS(__close, close);
+
+/* The managed descriptors of a range that is about to be closed by the kernel. */
+static void forget_range(unsigned first, unsigned last)
+{
+    int highest = descriptor_highest_managed();
+    for (unsigned fd = first; highest >= 0 && fd <= (unsigned)highest && fd <= last; fd++) {
+        if (descriptor_writer((int)fd) != NULL) {
+            descriptor_forget((int)fd);
+        }
+    }
+    if (first <= STDERR_FILENO && last >= STDERR_FILENO) {
+        diag_stderr_valid(false);
+    }
+}
+
+/* close_range around the shim's own descriptors. */
+static int close_around_own(unsigned first, unsigned last, int flags)
+{
+    int result = 0;
+    while (result == 0 && first <= last) {
+        int own = first <= INT_MAX ? own_next((int)first) : INT_MAX;
+        if (own == INT_MAX || (unsigned)own > last) {
+            return real.close_range(first, last, flags);
+        }
+        if ((unsigned)own > first) {
+            result = real.close_range(first, (unsigned)own - 1, flags);
+        }
+        first = (unsigned)own + 1;
+    }
+    return result;
+}
+
+EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+    enum { CLOSE_RANGE_ONLY_MARK = 1 << 2 /* CLOSE_RANGE_CLOEXEC */ };
+    if (first > last || (flags & CLOSE_RANGE_ONLY_MARK) || !descriptor_active()) {
+        return real.close_range(first, last, flags);
+    }
+    int saved = errno;
+    if (!descriptor_foreign_memory()) {
+        forget_range(first, last);
+    }
+    errno = saved;
+    return close_around_own(first, last, flags);
+}
+
+EXPORT void closefrom(int first)
+{
+    unsigned from = first < 0 ? 0 : (unsigned)first;
+    if (!descriptor_active() || close_range(from, UINT_MAX, 0) != 0) {
+        real.closefrom(first);
+    }
+}
+
+EXPORT int dup(int fd)
+{
+    if (descriptor_is_own(fd)) {
+        errno = EBADF;
+        return -1;
+    }
+    int copy = real.dup(fd);
+    if (copy >= 0) {
+        int saved = errno;
+        descriptor_duplicated(fd, copy);
+        errno = saved;
+    }
+    return copy;
+}
+
+/* After dup2 and dup3: what stdout and stderr are may have changed. */
+static int redirected(int fd)
+{
+    if (fd == STDERR_FILENO) {
+        diag_stderr_valid(true);
+    }
+    if (fd >= 0 && !descriptor_foreign_memory()) {
+        int saved = errno;
+        stdio_redirected(fd);
+        errno = saved;
+    }
+    return fd;
+}
+
+EXPORT int dup2(int from, int to)
+{
+    if (from == to || !descriptor_active()) {
+        return real.dup2(from, to);
+    }
+    int saved = errno;
+    return redirected((int)hook_result(saved, descriptor_dup3(from, to, 0)));
+}
+EXPORT_ALIAS(__dup2, dup2);
+
+EXPORT int dup3(int from, int to, int flags)
+{
+    if (from == to || !descriptor_active()) {
+        return real.dup3(from, to, flags);
+    }
+    int saved = errno;
+    return redirected((int)hook_result(saved, descriptor_dup3(from, to, flags)));
+}
+
+EXPORT int fcntl(int fd, int command, ...)
+{
+    va_list arguments;
+    va_start(arguments, command);
+    long argument = va_arg(arguments, long);
+    va_end(arguments);
+    if (descriptor_is_own(fd)) {
+        errno = EBADF;
+        return -1;
+    }
+    if (command == F_SETFL && descriptor_state(fd) > DESCRIPTOR_PLAIN) {
+        argument |= O_APPEND;
+    }
+    int result = real.fcntl(fd, command, argument);
+    if (result >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) {
+        int saved = errno;
+        descriptor_duplicated(fd, result);
+        errno = saved;
+    }
+    return result;
+}
+EXPORT_ALIAS(fcntl64, fcntl);
+int __fcntl(int fd, int command, ...);
+EXPORT_ALIAS(__fcntl, fcntl);
+
+/* Descriptors that came over a socket: known by nothing yet. */
+static void forget_received(struct msghdr *message)
+{
+    int saved = errno;
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part != NULL; part = CMSG_NXTHDR(message, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS || part->cmsg_len < CMSG_LEN(0)) {
+            continue;
+        }
+        size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            __builtin_memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+            descriptor_forget(fd);
+        }
+    }
+    errno = saved;
+}
+
+EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+    ssize_t size = real.recvmsg(fd, message, flags);
+    if (size >= 0 && message->msg_controllen > 0 && descriptor_active()) {
+        forget_received(message);
+    }
+    return size;
+}
+
+EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+{
+    int received = real.recvmmsg(fd, messages, count, flags, timeout);
+    for (int i = 0; i < received && descriptor_active(); i++) {
+        if (messages[i].msg_hdr.msg_controllen > 0) {
+            forget_received(&messages[i].msg_hdr);
+        }
+    }
+    return received;
+}
+
+/* libc replaces the standard descriptors behind our back in these two. */
+static void forget_standard(void)
+{
+    int saved = errno;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        descriptor_forget(fd);
+    }
+    errno = saved;
+}
+
+EXPORT int login_tty(int fd)
+{
+    forget_standard();
+    return real.login_tty(fd);
+}
+
+EXPORT int daemon(int no_chdir, int no_close)
+{
+    if (no_close == 0) {
+        forget_standard();
+    }
+    return real.daemon(no_chdir, no_close);
+}

@@ -1,0 +1,215 @@
+/*
+ * Calls that end, replace or multiply the process, or leave a function in an unusual way: what is held of unfinished
+ * lines is written out first, and nothing of the shim's stays locked.
+ */
+#include "hook.h"
+
+#include "descriptor_private.h"
+#include "process.h"
+
+#include "core/guard.h"
+
+#include <alloca.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static void write_out(void)
+{
+    if (descriptor_active() && !descriptor_foreign_memory()) {
+        int saved = errno;
+        descriptor_release_all();
+        errno = saved;
+    }
+}
+
+EXPORT void _exit(int status)
+{
+    write_out();
+    real._exit(status);
+    __builtin_unreachable();
+}
+EXPORT_ALIAS(_Exit, _exit);
+
+EXPORT void abort(void)
+{
+    write_out();
+    real.abort();
+    __builtin_unreachable();
+}
+
+EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
+{
+    write_out();
+    return real.execve(path, arguments, environment);
+}
+
+EXPORT int execv(const char *path, char *const arguments[])
+{
+    write_out();
+    return real.execv(path, arguments);
+}
+
+EXPORT int execvp(const char *file, char *const arguments[])
+{
+    write_out();
+    return real.execvp(file, arguments);
+}
+
+EXPORT int execvpe(const char *file, char *const arguments[], char *const environment[])
+{
+    write_out();
+    return real.execvpe(file, arguments, environment);
+}
+
+EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
+{
+    write_out();
+    return real.fexecve(fd, arguments, environment);
+}
+
+EXPORT int execveat(int directory, const char *path, char *const arguments[], char *const environment[], int flags)
+{
+    write_out();
+    return real.execveat(directory, path, arguments, environment, flags);
+}
+
+/* Collects the arguments of the variadic forms into a vector on the stack, as libc does: they may run in a vfork child.
+ */
+#define COLLECT(first)                                                                                                 \
+    va_list arguments;                                                                                                 \
+    size_t count = 1;                                                                                                  \
+    va_start(arguments, first);                                                                                        \
+    while (va_arg(arguments, char *) != NULL) {                                                                        \
+        count++;                                                                                                       \
+    }                                                                                                                  \
+    va_end(arguments);                                                                                                 \
+    char **vector = alloca((count + 1) * sizeof *vector);                                                              \
+    vector[0] = (char *)first;                                                                                         \
+    va_start(arguments, first);                                                                                        \
+    for (size_t i = 1; i <= count; i++) {                                                                              \
+        vector[i] = va_arg(arguments, char *);                                                                         \
+    }
+
+EXPORT int execl(const char *path, const char *first, ...)
+{
+    COLLECT(first)
+    va_end(arguments);
+    return execv(path, vector);
+}
+
+EXPORT int execlp(const char *file, const char *first, ...)
+{
+    COLLECT(first)
+    va_end(arguments);
+    return execvp(file, vector);
+}
+
+EXPORT int execle(const char *path, const char *first, ...)
+{
+    COLLECT(first)
+    char *const *environment = va_arg(arguments, char *const *);
+    va_end(arguments);
+    return execve(path, vector, environment);
+}
+
+EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
+{
+    write_out();
+    return real.posix_spawn(pid, path, actions, attributes, arguments, environment);
+}
+
+EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                        const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
+{
+    write_out();
+    return real.posix_spawnp(pid, file, actions, attributes, arguments, environment);
+}
+
+EXPORT int system(const char *command)
+{
+    write_out();
+    return real.system(command);
+}
+
+EXPORT FILE *popen(const char *command, const char *mode)
+{
+    write_out();
+    FILE *pipe = real.popen(command, mode);
+    if (pipe != NULL) {
+        descriptor_made_plain(fileno(pipe));
+    }
+    return pipe;
+}
+
+/* A jump out of a signal handler that interrupted the shim: what the thread holds in there is given back. */
+EXPORT void longjmp(jmp_buf environment, int value)
+{
+    guard_abandon();
+    real.longjmp(environment, value);
+    __builtin_unreachable();
+}
+
+EXPORT void _longjmp(jmp_buf environment, int value)
+{
+    guard_abandon();
+    real._longjmp(environment, value);
+    __builtin_unreachable();
+}
+
+EXPORT void siglongjmp(sigjmp_buf environment, int value)
+{
+    guard_abandon();
+    real.siglongjmp(environment, value);
+    __builtin_unreachable();
+}
+
+void __longjmp_chk(jmp_buf environment, int value);
+EXPORT void __longjmp_chk(jmp_buf environment, int value)
+{
+    guard_abandon();
+    real.__longjmp_chk(environment, value);
+    __builtin_unreachable();
+}
+
+EXPORT void pthread_exit(void *value)
+{
+    guard_abandon();
+    real.pthread_exit(value);
+    __builtin_unreachable();
+}
+
+/* A filter may kill at calls that the program itself does not make: from here on every write is raw. */
+EXPORT int prctl(int option, ...)
+{
+    va_list arguments;
+    va_start(arguments, option);
+    unsigned long a = va_arg(arguments, unsigned long);
+    unsigned long b = va_arg(arguments, unsigned long);
+    unsigned long c = va_arg(arguments, unsigned long);
+    unsigned long d = va_arg(arguments, unsigned long);
+    va_end(arguments);
+    if (option == PR_SET_SECCOMP) {
+        write_out();
+        descriptor_stop();
+    }
+    return real.prctl(option, a, b, c, d);
+}
+
+/* Called by vfork.S around the system call, in the parent's thread. */
+void process_before_vfork(void)
+{
+    write_out();
+    if (descriptor_active()) {
+        guard_thread.vfork_child++;
+    }
+}
+
+long process_after_vfork(long result)
+{
+    if (guard_thread.vfork_child > 0) {
+        guard_thread.vfork_child--;
+    }
+    return hook_result(errno, result);
+}

@@ -1,0 +1,197 @@
+/*
+ * write and its family.
+ */
+#include "hook.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static ssize_t write_vector(int fd, const struct iovec *vector, int count, off_t offset, int flags)
+{
+    int saved = errno;
+    return hook_result(saved, descriptor_write(fd, vector, count, offset, flags, SOURCE_WRITE));
+}
+
+EXPORT ssize_t write(int fd, const void *buffer, size_t size)
+{
+    if (!descriptor_managed(fd)) {
+        return real.write(fd, buffer, size);
+    }
+    return hook_write(fd, buffer, size, DESCRIPTOR_APPEND);
+}
+EXPORT_ALIAS(__write, write);
+
+EXPORT ssize_t writev(int fd, const struct iovec *vector, int count)
+{
+    if (!descriptor_managed(fd)) {
+        return real.writev(fd, vector, count);
+    }
+    return write_vector(fd, vector, count, DESCRIPTOR_APPEND, 0);
+}
+
+EXPORT ssize_t pwrite(int fd, const void *buffer, size_t size, off_t offset)
+{
+    if (offset < 0 || !descriptor_managed(fd)) {
+        return real.pwrite(fd, buffer, size, offset);
+    }
+    return hook_write(fd, buffer, size, offset);
+}
+EXPORT_ALIAS(pwrite64, pwrite);
+EXPORT_ALIAS(__pwrite64, pwrite);
+
+EXPORT ssize_t pwritev(int fd, const struct iovec *vector, int count, off_t offset)
+{
+    if (offset < 0 || !descriptor_managed(fd)) {
+        return real.pwritev(fd, vector, count, offset);
+    }
+    return write_vector(fd, vector, count, offset, 0);
+}
+EXPORT_ALIAS(pwritev64, pwritev);
+
+EXPORT ssize_t pwritev2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
+{
+    if (offset < -1 || !descriptor_managed(fd)) {
+        return real.pwritev2(fd, vector, count, offset, flags);
+    }
+    return write_vector(fd, vector, count, offset, flags);
+}
+EXPORT_ALIAS(pwritev64v2, pwritev2);
+
+/* dprintf's text as one record. */
+static int print(int fd, const char *format, va_list arguments)
+{
+    char small[1024];
+    char *text = small;
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(small, sizeof small, format, arguments);
+    if (length >= (int)sizeof small) {
+        text = malloc((size_t)length + 1);
+        length = text == NULL ? -1 : vsnprintf(text, (size_t)length + 1, format, again);
+    }
+    va_end(again);
+    ssize_t written = length;
+    for (int done = 0; done < length && written >= 0;) {
+        written = hook_write(fd, text + done, (size_t)(length - done), DESCRIPTOR_APPEND);
+        done += (int)(written > 0 ? written : 0);
+    }
+    if (text != small) {
+        int saved = errno;
+        free(text);
+        errno = saved;
+    }
+    return written < 0 ? -1 : length;
+}
+
+EXPORT int vdprintf(int fd, const char *format, va_list arguments)
+{
+    return descriptor_managed(fd) ? print(fd, format, arguments) : real.vdprintf(fd, format, arguments);
+}
+
+EXPORT int __vdprintf_chk(int fd, int flag, const char *format, va_list arguments)
+{
+    return descriptor_managed(fd) ? print(fd, format, arguments) : real.__vdprintf_chk(fd, flag, format, arguments);
+}
+
+EXPORT int dprintf(int fd, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vdprintf(fd, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
+EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = __vdprintf_chk(fd, flag, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
+/*
+ * The kernel refuses to copy into an O_APPEND descriptor, which every log is: copied by hand, in pieces that the
+ * line rules keep whole.
+ */
+static ssize_t copy_to_log(int in, off_t *in_offset, int log, size_t size)
+{
+    char buffer[8192];
+    size_t copied = 0;
+    while (copied < size) {
+        size_t want = size - copied < sizeof buffer ? size - copied : sizeof buffer;
+        ssize_t got = in_offset != NULL ? pread(in, buffer, want, *in_offset) : read(in, buffer, want);
+        if (got <= 0) {
+            return copied > 0 ? (ssize_t)copied : got;
+        }
+        ssize_t put = hook_write(log, buffer, (size_t)got, DESCRIPTOR_APPEND);
+        if (put < got && in_offset == NULL) {
+            lseek(in, (put < 0 ? 0 : put) - got, SEEK_CUR); /* what was not written was not copied */
+        }
+        if (put < 0) {
+            return copied > 0 ? (ssize_t)copied : -1;
+        }
+        copied += (size_t)put;
+        if (in_offset != NULL) {
+            *in_offset += put;
+        }
+        if (put < got || (size_t)got < want) {
+            break;
+        }
+    }
+    return (ssize_t)copied;
+}
+
+EXPORT ssize_t copy_file_range(int in, off_t *in_offset, int out, off_t *out_offset, size_t size, unsigned flags)
+{
+    if (!descriptor_managed(out) || flags != 0) {
+        return real.copy_file_range(in, in_offset, out, out_offset, size, flags);
+    }
+    ssize_t copied = copy_to_log(in, in_offset, out, size);
+    if (copied > 0 && out_offset != NULL) {
+        *out_offset += copied;
+    }
+    return copied;
+}
+
+EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t size)
+{
+    if (!descriptor_managed(out)) {
+        return real.sendfile(out, in, offset, size);
+    }
+    return copy_to_log(in, offset, out, size);
+}
+EXPORT_ALIAS(sendfile64, sendfile);
+
+EXPORT ssize_t splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t size, unsigned flags)
+{
+    if (!descriptor_managed(out)) {
+        return real.splice(in, in_offset, out, out_offset, size, flags);
+    }
+    /* From a pipe: one read's worth, as splice takes what is there. */
+    ssize_t copied = copy_to_log(in, in_offset, out, size < 8192 ? size : 8192);
+    if (copied > 0 && out_offset != NULL) {
+        *out_offset += copied;
+    }
+    return copied;
+}
+
+EXPORT int fsync(int fd)
+{
+    int saved = errno;
+    if (hook_result(saved, descriptor_release(fd)) < 0) {
+        return -1;
+    }
+    return real.fsync(fd);
+}
+
+EXPORT int fdatasync(int fd)
+{
+    int saved = errno;
+    if (hook_result(saved, descriptor_release(fd)) < 0) {
+        return -1;
+    }
+    return real.fdatasync(fd);
+}

@@ -1,0 +1,119 @@
+#include "process.h"
+
+#include "descriptor_private.h"
+#include "real.h"
+#include "stdio.h"
+
+#include "core/config.h"
+#include "core/diag.h"
+#include "core/guard.h"
+#include "core/log.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+static struct config config;
+static struct period_zone local_zone;
+
+/* A fork child: nothing is locked, and what was held was written out by the parent, or is still the parent's. */
+static void forked(void)
+{
+    descriptor_forked();
+    log_forked();
+}
+
+static void before_fork(void)
+{
+    struct rare rare;
+    descriptor_release_all();
+    if (rare_enter(&rare)) {
+        log_fork_prepare();
+        rare_leave(&rare);
+    }
+}
+
+static void after_fork_in_parent(void)
+{
+    struct rare rare;
+    if (rare_enter(&rare)) {
+        log_fork_done();
+        rare_leave(&rare);
+    }
+}
+
+static void after_fork_in_child(void)
+{
+    if (descriptor_active()) {
+        guard_forked();
+    }
+}
+
+static int start_logs(char *const environment[])
+{
+    if (config.needs_zone) {
+        struct timespec now;
+        sys.clock(CLOCK_REALTIME, &now);
+        period_zone_local(&local_zone, environment, now.tv_sec);
+    } else {
+        period_zone_utc(&local_zone);
+    }
+    int error = log_start(&config, &local_zone);
+    if (error == 0) {
+        guard_start(forked);
+        error = descriptor_start(&config);
+    }
+    return error;
+}
+
+static void write_out_at_quick_exit(void)
+{
+    descriptor_finish();
+}
+
+/*
+ * Runs before every other constructor (-z initfirst), so that libstdc++ finds the streams that stand in for stdout
+ * and stderr. That early environ is not set: the third argument is the environment.
+ */
+__attribute__((constructor)) static void start(int argc, char **argv, char **environment)
+{
+    (void)argc;
+    (void)argv;
+    char error[CONFIG_ERROR_SIZE];
+    char directory[PATH_MAX];
+    real_resolve();
+    if (getauxval(AT_SECURE) != 0) {
+        return;
+    }
+    int failed = config_load(&config, environment, getcwd(directory, sizeof directory), error);
+    diag_open(config.diag, config.diag_path);
+    if (failed != 0) {
+        diag_message("%s", error);
+        if (config.strict) {
+            real._exit(127);
+        }
+        return;
+    }
+    if (config.count == 0) {
+        return;
+    }
+    if (start_logs(environment) != 0) {
+        diag_message("not enough memory: no log is managed");
+        return;
+    }
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    at_quick_exit(write_out_at_quick_exit);
+    stdio_start();
+}
+
+/* At exit, after the program's own destructors: libc flushes its streams once more after this, and then nothing is
+ * held. */
+__attribute__((destructor)) static void finish(void)
+{
+    if (descriptor_active()) {
+        stdio_finish();
+        descriptor_finish();
+    }
+}

@@ -1,0 +1,43 @@
+/*
+ * The next definition of every intercepted function: libc's, or another preloaded library's.
+ *
+ * Usable at any moment: each pointer starts at a resolver that looks all of them up, so a call costs no branch.
+ */
+#ifndef MPLOGSHIM_REAL_H
+#define MPLOGSHIM_REAL_H
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <wchar.h>
+
+#define HOOK(result, name, parameters, arguments)                 result(*name) parameters;
+#define HOOK_VARIADIC(result, name, parameters, named, arguments) result(*name) parameters;
+#define HOOK_ONLY(name)
+#define HOOK_ALIAS(alias, name)
+struct real_functions {
+#include "hooks.def"
+};
+#undef HOOK
+#undef HOOK_VARIADIC
+#undef HOOK_ONLY
+#undef HOOK_ALIAS
+
+extern struct real_functions real;
+
+/* Looks up every pointer with dlsym(RTLD_NEXT). Called by the constructor, and by any earlier call. */
+void real_resolve(void);
+
+/* For the definition of a hook, and of another name of a hook defined in the same file. */
+#define EXPORT __attribute__((visibility("default")))
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmissing-attributes" /* an alias need not be leaf and nothrow as its target */
+#endif
+#define EXPORT_ALIAS(other, name) extern __typeof__(name) other EXPORT __attribute__((alias(#name)))
+
+#endif
