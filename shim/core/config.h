@@ -20,7 +20,7 @@ enum rule_truncate { TRUNCATE_ROTATE, TRUNCATE_IGNORE, TRUNCATE_ALLOW };
 
 struct rule {
     const char *pattern;      /* absolute and normalised: no "//", "." or ".." */
-    const char *pattern_real; /* the same with its leading literal directories resolved; may equal pattern */
+    const char *pattern_real; /* the same with its leading literal components resolved; may be pattern itself */
     uint64_t max_bytes;       /* 0: off */
     struct period period;     /* unit PERIOD_NONE: off */
     bool utc;

@@ -108,8 +108,7 @@ static int begin_section(struct config_parser *parser, const struct settings *de
     if (length < 2 || line[length - 1] != ']')
         return config_error(parser, place, "bad section '%s': expected [PATTERN]", config_show(line).text);
     line[length - 1] = '\0';
-    line++;
-    section->pattern = line + strspn(line, " \t");
+    section->pattern = trim_line(line + 1);
     section->place = place;
     section->settings = *defaults;
     section->settings.own = 0;

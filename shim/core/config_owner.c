@@ -9,6 +9,7 @@ struct account_line {
     unsigned field;
     size_t position; /* in the field */
     bool other_name;
+    bool has_id;
     bool bad_id;
     uint64_t id;
 };
@@ -29,15 +30,14 @@ static void take_byte(struct account_line *line, char byte, const char *name, si
             line->bad_id = true;
         else
             line->id = line->id * 10 + (uint64_t)(byte - '0');
+        line->has_id = true;
     }
     line->position++;
 }
 
 static bool line_is_wanted(const struct account_line *line)
 {
-    /* The id is complete once a third ':' was seen, or, in a cut-off last line, once it has a digit. */
-    bool has_id = line->field > 2 || (line->field == 2 && line->position > 0);
-    return has_id && !line->other_name && !line->bad_id && line->id < UINT32_MAX;
+    return line->has_id && !line->other_name && !line->bad_id && line->id < UINT32_MAX;
 }
 
 static ssize_t read_some(int fd, char *buffer, size_t size)

@@ -95,6 +95,9 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
 /* Writes out what is held. 0 or the error of the write. */
 int log_release(struct writer *writer, int fd);
 
+/* The same when the writer's descriptor turned out to be something else: by a descriptor of the shim's own. */
+int log_rescue(struct writer *writer);
+
 /* What opening with O_TRUNC does, by the rule. 0 or -errno of the truncation asked for with truncate=allow. */
 int log_truncate(struct writer *writer, int fd);
 

@@ -252,6 +252,39 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
     return result;
 }
 
+/*
+ * The number is not the log's any more, and an unfinished line is still held: it goes to the live file by a descriptor
+ * of the shim's own. With the thread lock held.
+ */
+static int rescue(struct log *log, struct writer *writer)
+{
+    int fd =
+        sys.openat(log->directory, log->base, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
+    if (fd < 0) {
+        return fd;
+    }
+    const struct iovec piece = {.iov_base = writer->tail, .iov_len = writer->held};
+    log_lock_file(log);
+    ssize_t written = sys.writev(fd, &piece, 1);
+    log_unlock_file(log);
+    sys.close(fd);
+    if (written > 0) {
+        drop_held(writer, (size_t)written);
+    }
+    return written < 0 ? (int)written : 0;
+}
+
+int log_rescue(struct writer *writer)
+{
+    struct log *log = writer->log;
+    if (log == NULL || writer->held == 0 || log_lock(log) != 0) {
+        return 0;
+    }
+    int error = writer->log == log && writer->held > 0 ? rescue(log, writer) : 0;
+    log_unlock(log);
+    return error;
+}
+
 int log_release(struct writer *writer, int fd)
 {
     struct log *log = writer->log;
@@ -264,6 +297,9 @@ int log_release(struct writer *writer, int fd)
     ssize_t result = 0;
     if (writer->log == log && writer->fd == fd && writer->held > 0) {
         result = write_with_held(log, writer, NULL, 0, 0, 0);
+        if (result == -ESTALE) {
+            result = rescue(log, writer);
+        }
     }
     log_unlock(log);
     return result < 0 ? (int)result : 0;

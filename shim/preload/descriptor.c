@@ -109,54 +109,87 @@ static const char *base_name(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
-/* The real path of an open descriptor in link[PATH_MAX]; false for what is no file, or without /proc. */
-static bool real_path(int fd, char *link)
+/*
+ * Two paths of one look. The first look has short ones on the stack, which may be a signal handler's small one, and
+ * takes no lock; what it cannot tell is looked at closer, with static room under look_mutex.
+ */
+enum { SHORT_PATH = 512 };
+struct paths {
+    char *link; /* the real path */
+    char *log;  /* the path of the log that it belongs to */
+    size_t size;
+};
+static char long_link[PATH_MAX];
+static char long_log[PATH_MAX];
+static const struct paths long_paths = {long_link, long_log, PATH_MAX};
+
+enum look { LOOK_PLAIN, LOOK_LOG, LOOK_CLOSER };
+
+/* The real path of an open descriptor; LOOK_PLAIN for what is no file, or without /proc. */
+static enum look real_path(int fd, const struct paths *paths)
 {
     char name[32];
     diag_format(name, sizeof name, "/proc/self/fd/%d", fd);
-    ssize_t length = sys.readlinkat(AT_FDCWD, name, link, PATH_MAX - 1);
-    if (length <= 0 || link[0] != '/') {
-        return false;
+    ssize_t length = sys.readlinkat(AT_FDCWD, name, paths->link, paths->size);
+    if (length <= 0 || paths->link[0] != '/') {
+        return LOOK_PLAIN;
     }
-    link[length] = '\0';
-    return true;
+    if ((size_t)length >= paths->size) {
+        return LOOK_CLOSER;
+    }
+    paths->link[length] = '\0';
+    return LOOK_LOG;
 }
 
 /*
- * The rule of the log that an open file with this real path belongs to, and the log's path. Besides the live file that
- * may be an archive: somebody rotated between the open and this look, or long before (inherited). Only a log that was
- * rotated has archives, and a program that names an archive itself means the archive.
+ * The rule of the log that an open file belongs to, and the log's path. Besides the live file that may be an archive:
+ * somebody rotated between the open and this look, or long before (inherited). Only a log that was rotated has
+ * archives, and a program that names an archive itself means the archive.
  */
-static const struct rule *rule_of(char *link, const char *given, char *log_path)
+static const struct rule *rule_of(const char *given, const struct paths *paths)
 {
-    const struct rule *rule = match_log(config, link);
+    const struct rule *rule = match_log(config, paths->link);
     if (rule != NULL) {
-        strcpy(log_path, link);
+        strcpy(paths->log, paths->link);
         return rule;
     }
-    rule = match_stale(config, link, log_path, PATH_MAX);
-    if (rule == NULL || (given != NULL && strcmp(base_name(given), base_name(log_path)) != 0)) {
+    rule = match_stale(config, paths->link, paths->log, paths->size);
+    if (rule == NULL || (given != NULL && strcmp(base_name(given), base_name(paths->log)) != 0)) {
         return NULL;
     }
-    return log_was_rotated(log_path, rule) ? rule : NULL;
+    return log_was_rotated(paths->log, rule) ? rule : NULL;
 }
 
-/* Looks at a descriptor; a log gets O_APPEND and becomes a writer. */
-static uintptr_t look(int fd, const char *given)
+/* What the real path in `paths` belongs to. Only a closer look asks the file system about archives. */
+static enum look judge(const char *given, const struct paths *paths, const struct rule **rule)
 {
-    static char link[PATH_MAX]; /* under look_mutex: signal stacks are small */
-    static char log_path[PATH_MAX];
-    struct stat status;
-    if (!real_path(fd, link)) {
-        return DESCRIPTOR_PLAIN;
+    if (paths == &long_paths) {
+        *rule = rule_of(given, paths);
+        return *rule == NULL ? LOOK_PLAIN : LOOK_LOG;
     }
-    const struct rule *rule = rule_of(link, given, log_path);
-    int flags = rule == NULL ? -1 : sys.fcntl(fd, F_GETFL, 0);
+    *rule = match_log(config, paths->link);
+    if (*rule != NULL) {
+        return LOOK_LOG;
+    }
+    return match_stale(config, paths->link, paths->log, paths->size) != NULL ? LOOK_CLOSER : LOOK_PLAIN;
+}
+
+static enum look look_at(int fd, const char *given, const struct paths *paths, const struct rule **rule)
+{
+    enum look found = real_path(fd, paths);
+    return found == LOOK_LOG ? judge(given, paths, rule) : found;
+}
+
+/* A log gets O_APPEND and becomes a writer. */
+static uintptr_t attach(int fd, const struct rule *rule, const char *path)
+{
+    struct stat status;
+    int flags = sys.fcntl(fd, F_GETFL, 0);
     if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY || (flags & (O_PATH | O_DIRECT)) || sys.fstat(fd, &status) != 0 ||
         !S_ISREG(status.st_mode)) {
         return DESCRIPTOR_PLAIN;
     }
-    struct writer *writer = log_attach(log_path, rule, fd, flags & O_ACCMODE, &status);
+    struct writer *writer = log_attach(path, rule, fd, flags & O_ACCMODE, &status);
     if (writer == NULL) {
         return DESCRIPTOR_PLAIN;
     }
@@ -166,90 +199,109 @@ static uintptr_t look(int fd, const char *given)
     return (uintptr_t)writer;
 }
 
-void descriptor_look(int fd, const char *given)
+static bool surely_plain(int fd, const char *given)
 {
-    guard_mutex_lock(&look_mutex, 0);
-    descriptor_set_state(fd, look(fd, given));
-    guard_mutex_unlock(&look_mutex);
+    char link[SHORT_PATH];
+    char log[SHORT_PATH];
+    const struct paths paths = {link, log, SHORT_PATH};
+    const struct rule *rule;
+    return look_at(fd, given, &paths, &rule) == LOOK_PLAIN;
 }
 
-static bool look_at_unknown(int fd)
+/* Most descriptors are no logs, and finding that out needs no lock. */
+void descriptor_look(int fd, const char *given)
 {
     struct rare rare;
-    int saved = errno;
-    bool managed = false;
-    if (rare_enter(&rare)) {
-        if (descriptor_state(fd) == DESCRIPTOR_UNKNOWN) {
-            descriptor_look(fd, NULL);
+    if (surely_plain(fd, given)) {
+        if (!descriptor_foreign_memory()) {
+            descriptor_set_state(fd, DESCRIPTOR_PLAIN);
         }
-        managed = descriptor_state(fd) > DESCRIPTOR_PLAIN;
-        rare_leave(&rare);
+        return;
     }
-    errno = saved;
-    return managed;
+    if (!rare_enter(&rare)) {
+        return;
+    }
+    guard_mutex_lock(&look_mutex, 0);
+    if (descriptor_state(fd) == DESCRIPTOR_UNKNOWN) {
+        const struct rule *rule;
+        bool is_log = look_at(fd, given, &long_paths, &rule) == LOOK_LOG;
+        descriptor_set_state(fd, is_log ? attach(fd, rule, long_log) : DESCRIPTOR_PLAIN);
+    }
+    guard_mutex_unlock(&look_mutex);
+    rare_leave(&rare);
 }
 
 bool descriptor_managed(int fd)
 {
     uintptr_t state = descriptor_state(fd);
-    if (__builtin_expect(state == DESCRIPTOR_PLAIN, 1)) {
-        return false;
+    if (__builtin_expect(state == DESCRIPTOR_UNKNOWN, 0)) {
+        int saved = errno;
+        descriptor_look(fd, NULL);
+        errno = saved;
+        state = descriptor_state(fd);
     }
-    return state > DESCRIPTOR_PLAIN || look_at_unknown(fd);
+    return state > DESCRIPTOR_PLAIN;
 }
 
-/* What opening would open or create: found by way of a descriptor that opens nothing (O_PATH). */
-static bool resolve(int directory, const char *path, int flags, char *link)
+/* Opens what a path leads to without opening it (O_PATH), or its directory if it does not exist; the rest in *base. */
+static int open_place(int directory, const char *path, int flags, const struct paths *paths, const char **base)
 {
+    *base = NULL;
     int fd = sys.openat(directory, path, O_PATH | O_CLOEXEC | (flags & O_NOFOLLOW), 0);
-    if (fd >= 0) {
-        bool found = real_path(fd, link);
-        sys.close(fd);
-        return found;
+    if (fd != -ENOENT || !(flags & O_CREAT)) {
+        return fd;
     }
-    const char *base = base_name(path);
-    size_t parent = (size_t)(base - path);
-    if (fd != -ENOENT || !(flags & O_CREAT) || base[0] == '\0' || parent + 2 > PATH_MAX) {
-        return false;
+    *base = base_name(path);
+    size_t parent = (size_t)(*base - path);
+    if (**base == '\0' || parent + 2 > paths->size) {
+        return **base == '\0' ? -ENOENT : -ENAMETOOLONG;
     }
-    memcpy(link, path, parent);
-    strcpy(link + parent, parent == 0 ? "." : "");
-    fd = sys.openat(directory, link, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd < 0) {
-        return false;
-    }
-    bool found = real_path(fd, link);
-    sys.close(fd);
-    size_t length = found ? strlen(link) : 0;
-    if (!found || length + 1 + strlen(base) >= PATH_MAX) {
-        return false;
-    }
-    if (length > 1) { /* not the root */
-        link[length++] = '/';
-    }
-    strcpy(link + length, base);
-    return true;
+    memcpy(paths->link, path, parent);
+    strcpy(paths->link + parent, parent == 0 ? "." : "");
+    return sys.openat(directory, paths->link, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
-bool descriptor_resolves_to_log(int directory, const char *path, int flags)
+/* Whether opening would open, or create, a log's file. */
+static enum look resolve(int directory, const char *path, int flags, const struct paths *paths)
 {
-    static char link[PATH_MAX];
-    static char log_path[PATH_MAX];
-    guard_mutex_lock(&look_mutex, 0);
-    bool found = resolve(directory, path, flags, link) && rule_of(link, path, log_path) != NULL;
-    guard_mutex_unlock(&look_mutex);
-    return found;
+    const char *base;
+    int fd = open_place(directory, path, flags, paths, &base);
+    if (fd < 0) {
+        return fd == -ENAMETOOLONG ? LOOK_CLOSER : LOOK_PLAIN;
+    }
+    enum look found = real_path(fd, paths);
+    sys.close(fd);
+    if (found == LOOK_LOG && base != NULL) {
+        size_t length = strlen(paths->link);
+        if (length + strlen(base) + 2 > paths->size) {
+            return LOOK_CLOSER;
+        }
+        if (length > 1) { /* not the root */
+            paths->link[length++] = '/';
+        }
+        strcpy(paths->link + length, base);
+    }
+    const struct rule *rule;
+    return found == LOOK_LOG ? judge(path, paths, &rule) : found;
 }
 
 bool descriptor_path_is_log(int directory, const char *path, int flags)
 {
+    char link[SHORT_PATH];
+    char log[SHORT_PATH];
+    const struct paths paths = {link, log, SHORT_PATH};
     struct rare rare;
+    if (!descriptor_active()) {
+        return false;
+    }
     int saved = errno;
-    bool found = false;
-    if (rare_enter(&rare)) {
-        found = descriptor_resolves_to_log(directory, path, flags);
+    enum look found = resolve(directory, path, flags, &paths);
+    if (found == LOOK_CLOSER && rare_enter(&rare)) {
+        guard_mutex_lock(&look_mutex, 0);
+        found = resolve(directory, path, flags, &long_paths);
+        guard_mutex_unlock(&look_mutex);
         rare_leave(&rare);
     }
     errno = saved;
-    return found;
+    return found == LOOK_LOG;
 }

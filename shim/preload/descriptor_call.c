@@ -15,6 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Where no program's data can be: null and small numbers taken for pointers, and the kernel's half. */
+#define LOWEST_ADDRESS  ((uintptr_t)65536)
+#define HIGHEST_ADDRESS ((uintptr_t)1 << 56)
+
 static volatile bool exiting;
 
 static ssize_t write_raw(int fd, const struct iovec *vector, int count, off_t offset, int flags)
@@ -29,14 +33,13 @@ static ssize_t write_raw(int fd, const struct iovec *vector, int count, off_t of
  */
 static bool readable(const struct iovec *vector, int count)
 {
-    const uintptr_t lowest = 65536;
-    const uintptr_t highest = (uintptr_t)1 << 56;
-    if (count <= 0 || count > IOV_MAX || (uintptr_t)vector < lowest || (uintptr_t)vector > highest) {
+    if (count <= 0 || count > IOV_MAX || (uintptr_t)vector < LOWEST_ADDRESS || (uintptr_t)vector > HIGHEST_ADDRESS) {
         return false;
     }
     for (int i = 0; i < count; i++) {
         uintptr_t start = (uintptr_t)vector[i].iov_base;
-        if (vector[i].iov_len > 0 && (start < lowest || start > highest || vector[i].iov_len > highest - start)) {
+        if (vector[i].iov_len > 0 &&
+            (start < LOWEST_ADDRESS || start > HIGHEST_ADDRESS || vector[i].iov_len > HIGHEST_ADDRESS - start)) {
             return false;
         }
     }
@@ -60,6 +63,7 @@ static void drop_stale(int fd, struct writer *writer)
     if (rare_enter(&rare)) {
         if (descriptor_writer(fd) == writer) {
             descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
+            log_rescue(writer);
             log_detach(writer);
         }
         rare_leave(&rare);
@@ -152,7 +156,13 @@ static int let_go(int fd)
 int descriptor_forget(int fd)
 {
     struct rare rare;
-    if (descriptor_state(fd) == DESCRIPTOR_UNKNOWN || !rare_enter(&rare)) {
+    if (descriptor_state(fd) <= DESCRIPTOR_PLAIN) {
+        if (descriptor_state(fd) == DESCRIPTOR_PLAIN && !descriptor_foreign_memory()) {
+            descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
+        }
+        return 0;
+    }
+    if (!rare_enter(&rare)) {
         return 0;
     }
     int error = let_go(fd);
@@ -173,18 +183,19 @@ int descriptor_close(int fd)
     return closed != 0 ? closed : error;
 }
 
-static void note_opened(int fd, const char *path, int flags, bool stripped)
+/* O_TRUNC was kept from the kernel: do what the rule says, or what O_TRUNC would have done. */
+static void truncate_opened(int fd)
 {
-    descriptor_look(fd, path);
+    struct rare rare;
     struct writer *writer = descriptor_writer(fd);
-    if (!(flags & O_TRUNC)) {
-        return;
-    }
-    if (writer != NULL) {
+    if (writer == NULL) {
+        if (sys.lseek(fd, 0, SEEK_END) > 0) {
+            sys.ftruncate(fd, 0); /* became somebody's file between the look and the open */
+            sys.lseek(fd, 0, SEEK_SET);
+        }
+    } else if (rare_enter(&rare)) {
         log_truncate(writer, fd);
-    } else if (stripped && sys.lseek(fd, 0, SEEK_END) > 0) {
-        sys.ftruncate(fd, 0); /* became somebody's file between the look and the open */
-        sys.lseek(fd, 0, SEEK_SET);
+        rare_leave(&rare);
     }
 }
 
@@ -196,20 +207,15 @@ static bool must_strip(int directory, const char *path, int flags)
     if (!(flags & O_TRUNC) || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
         return false;
     }
-    return descriptor_resolves_to_log(directory, path, flags) ||
+    return descriptor_path_is_log(directory, path, flags) ||
            ((flags & O_CREAT) && sys.fstatat(directory, path, &status, 0) == -ENOENT);
 }
 
 int descriptor_open(int directory, const char *path, int flags, mode_t mode)
 {
-    struct rare rare;
-    bool writing = (flags & O_ACCMODE) != O_RDONLY && !(flags & (O_PATH | O_DIRECTORY)) &&
-                   (flags & O_TMPFILE) != O_TMPFILE && (uintptr_t)path >= 65536;
-    bool strip = false;
-    if (writing && (flags & O_TRUNC) && rare_enter(&rare)) {
-        strip = must_strip(directory, path, flags);
-        rare_leave(&rare);
-    }
+    bool writing = (flags & O_ACCMODE) != O_RDONLY && !(flags & (O_PATH | O_DIRECTORY)) && descriptor_active() &&
+                   (uintptr_t)path >= LOWEST_ADDRESS;
+    bool strip = writing && must_strip(directory, path, flags);
     int fd = real.openat(directory, path, strip ? flags & ~O_TRUNC : flags, mode);
     if (fd < 0) {
         return -errno;
@@ -217,9 +223,11 @@ int descriptor_open(int directory, const char *path, int flags, mode_t mode)
     descriptor_forget(fd);
     if (!writing) {
         descriptor_made_plain(fd);
-    } else if (rare_enter(&rare)) {
-        note_opened(fd, path, flags, strip);
-        rare_leave(&rare);
+        return fd;
+    }
+    descriptor_look(fd, path);
+    if (strip) {
+        truncate_opened(fd);
     }
     return fd;
 }

@@ -42,10 +42,7 @@ struct rare {
 bool rare_enter(struct rare *rare);
 void rare_leave(const struct rare *rare);
 
-/* Under rare_enter: finds out what `fd` is, opened by the path `given` or NULL, and sets its word. */
+/* Finds out what a descriptor of unknown kind is, opened by the path `given` or NULL, and sets its word. */
 void descriptor_look(int fd, const char *given);
-
-/* Under rare_enter: descriptor_path_is_log. */
-bool descriptor_resolves_to_log(int directory, const char *path, int flags);
 
 #endif

@@ -16,6 +16,9 @@
 #include <sys/uio.h>
 #include <wchar.h>
 
+/* A macro where the compiler optimizes. */
+#undef fwrite_unlocked
+
 #define HOOK(result, name, parameters, arguments)                 result(*name) parameters;
 #define HOOK_VARIADIC(result, name, parameters, named, arguments) result(*name) parameters;
 #define HOOK_ONLY(name)
