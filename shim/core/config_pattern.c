@@ -63,22 +63,24 @@ static bool ends_in_escape(const char *component, size_t length)
 static const char *add_components(struct builder *builder, const char *text)
 {
     while (*text != '\0') {
-        size_t length = strcspn(text, "/");
-        bool last = text[length] == '\0';
+        size_t whole = strcspn(text, "/");
+        bool last = text[whole] == '\0';
+        bool escape = ends_in_escape(text, whole);
+        size_t length = whole - escape; /* "\/" is a plain '/' */
         bool dot = length == 1 && text[0] == '.';
         bool dots = length == 2 && text[0] == '.' && text[1] == '.';
 
+        if (last && escape)
+            return "something behind the '\\' at its end";
         if (last && (dot || dots))
             return "the name of a file at its end";
-        if (last && ends_in_escape(text, length))
-            return "something behind the '\\' at its end";
         if (dots && !remove_component(builder))
             return "no '..' behind '**'";
         if (length > 0 && !dot && !dots) {
             add_byte(builder, '/');
-            add_text(builder, text, length - ends_in_escape(text, length)); /* "\/" is a plain '/' */
+            add_text(builder, text, length);
         }
-        text += length + !last;
+        text += whole + !last;
         if (!last && *text == '\0')
             return "the name of a file at its end";
     }

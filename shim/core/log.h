@@ -63,7 +63,7 @@ struct log {
 };
 
 /* Once, before anything else. -ENOMEM: nothing can be managed. */
-int log_start(const struct config *config, const struct period_zone *local_zone);
+int log_start(const struct period_zone *local_zone);
 
 /*
  * Makes `fd`, which `status` describes and whose real path is `path`, a writer of that log. Opens the log's directory
@@ -86,7 +86,7 @@ bool log_was_rotated(const char *path, const struct rule *rule);
 enum log_hold { HOLD_NONE, HOLD_REST, HOLD_UNFINISHED };
 
 /*
- * Appends one record. `offset` >= 0: the file position of an O_RDWR descriptor does not move. `flags` are pwritev2's.
+ * Appends one record. `offset` >= 0: the file position does not move. `flags` are pwritev2's.
  * Returns bytes taken, or the error of the write; -ESTALE: `writer` is not a writer of `fd` any more, look again.
  */
 ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int count, off_t offset, int flags,
@@ -97,6 +97,12 @@ int log_release(struct writer *writer, int fd);
 
 /* The same when the writer's descriptor turned out to be something else: by a descriptor of the shim's own. */
 int log_rescue(struct writer *writer);
+
+/*
+ * For a vfork child: its descriptor `fd` follows a rotation, in its own table of descriptors; nothing in memory, which
+ * is its parent's, changes. No lock. 0, or -errno and it writes to the file it has.
+ */
+int log_follow_alone(const struct writer *writer, int fd);
 
 /* What opening with O_TRUNC does, by the rule. 0 or -errno of the truncation asked for with truncate=allow. */
 int log_truncate(struct writer *writer, int fd);

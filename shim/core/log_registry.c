@@ -25,9 +25,8 @@ static uint64_t use_clock;
 static struct period_zone utc_zone;
 static const struct period_zone *local_zone;
 
-int log_start(const struct config *config, const struct period_zone *zone)
+int log_start(const struct period_zone *zone)
 {
-    (void)config;
     logs = sys_reserve(LOG_MAX * sizeof *logs);
     writers = sys_reserve(WRITER_MAX * sizeof *writers);
     period_zone_utc(&utc_zone);

@@ -26,12 +26,15 @@ bool log_prove(const struct writer *writer)
     return sys.fstat(writer->fd, &status) == 0 && S_ISREG(status.st_mode) && is_file(writer, &status);
 }
 
-/* The flags with which another descriptor like this one is opened. */
+/*
+ * The flags with which another descriptor like this one is opened. Not O_NOFOLLOW: the program would see it in its
+ * flags. New files are made with O_EXCL, and what is opened is compared with what lies there.
+ */
 static int open_flags(const struct writer *writer)
 {
     int flags = sys.fcntl(writer->fd, F_GETFL, 0);
     int kept = O_NONBLOCK | O_SYNC | O_DSYNC;
-    return writer->access | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | (flags < 0 ? 0 : flags & kept);
+    return writer->access | O_APPEND | O_CLOEXEC | O_NOCTTY | (flags < 0 ? 0 : flags & kept);
 }
 
 /*
@@ -72,7 +75,8 @@ static void adopt(struct log *log, int fd, int flags, const struct stat *live, i
         }
         struct stat status;
         int other = sys.openat(log->directory, log->base, wanted, 0);
-        if (other >= 0 && sys.fstat(other, &status) == 0 && status.st_ino == live->st_ino) {
+        if (other >= 0 && sys.fstat(other, &status) == 0 && status.st_ino == live->st_ino &&
+            status.st_dev == live->st_dev) {
             replace(writer, other, live, generation);
         }
         if (other >= 0) {
@@ -270,33 +274,68 @@ static int make_live(struct log *log, const struct writer *writer, int64_t gener
     return fd;
 }
 
-/* Opens the live file as the writer would. -ELOOP and -EINVAL for what is no regular file: nothing is written through
- * it. */
-static int open_live(struct log *log, const struct writer *writer, int64_t generation)
+/*
+ * Opens the live file as the writer would, and tells what it is. -EINVAL for what is no regular file, -ELOOP for what
+ * is not what lies at the live path: nothing is written through a link.
+ */
+static int open_live(struct log *log, const struct writer *writer, int64_t generation, struct stat *live)
 {
-    int fd = sys.openat(log->directory, log->base, open_flags(writer) | O_NONBLOCK, 0);
-    return fd == -ENOENT ? make_live(log, writer, generation) : fd;
+    struct stat there;
+    int error = sys.fstatat(log->directory, log->base, &there, AT_SYMLINK_NOFOLLOW);
+    int fd = error;
+    if (error == 0 && !S_ISREG(there.st_mode)) {
+        return -EINVAL;
+    }
+    if (error == 0) {
+        fd = sys.openat(log->directory, log->base, open_flags(writer), 0);
+    }
+    if (fd == -ENOENT) {
+        fd = make_live(log, writer, generation);
+        error = fd < 0 ? fd : sys.fstat(fd, live);
+    } else if (fd >= 0) {
+        error = sys.fstat(fd, live);
+        if (error == 0 && (live->st_ino != there.st_ino || live->st_dev != there.st_dev)) {
+            error = -ELOOP;
+        }
+    }
+    if (fd >= 0 && error != 0) {
+        sys.close(fd);
+        return error;
+    }
+    return fd;
 }
 
 static int follow(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat live;
     int flags = open_flags(writer);
-    int fd = open_live(log, writer, generation);
+    int fd = open_live(log, writer, generation, &live);
     if (fd < 0) {
         return fd;
     }
-    int error = sys.fstat(fd, &live);
-    if (error == 0 && !S_ISREG(live.st_mode)) {
-        error = -EINVAL;
-    }
-    if (error == 0 && !(flags & O_NONBLOCK)) {
-        error = sys.fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
-    }
-    if (error == 0) {
-        adopt(log, fd, flags, &live, generation);
-    }
+    adopt(log, fd, flags, &live, generation);
     sys.close(fd);
+    return 0;
+}
+
+int log_follow_alone(const struct writer *writer, int fd)
+{
+    struct stat live;
+    struct writer own = *writer;
+    struct log *log = writer->log;
+    own.fd = fd;
+    if (log == NULL || log->lock.fd < 0 || lockfile_generation(&log->lock) == own.generation || !log_prove(&own)) {
+        return 0;
+    }
+    int opened = sys.openat(log->directory, log->base, open_flags(&own), 0);
+    if (opened < 0) {
+        return opened;
+    }
+    int error = sys.fstat(opened, &live);
+    if (error == 0 && S_ISREG(live.st_mode)) {
+        error = replace(&own, opened, &live, own.generation);
+    }
+    sys.close(opened);
     return error;
 }
 

@@ -18,13 +18,26 @@ struct record {
     size_t length;
     int flags;            /* pwritev2's */
     struct iovec *pieces; /* room for the vector once more */
+    bool whole;           /* ends in a newline */
     int error;            /* why not all of it was written */
 };
 
 enum { SMALL_COUNT = 8, SECOND = 1000000000 };
 
+static bool ends_in_newline(const struct iovec *vector, int count)
+{
+    while (count > 0 && vector[count - 1].iov_len == 0) {
+        count--;
+    }
+    return count > 0 && ((const char *)vector[count - 1].iov_base)[vector[count - 1].iov_len - 1] == '\n';
+}
+
 static void note_line_state(struct writer *writer, const struct record *record, size_t written)
 {
+    if (record->whole && written == record->length) {
+        writer->midline = 0;
+        return;
+    }
     size_t complete = line_complete(record->vector, record->count, written);
     uint64_t midline = (complete > 0 ? 0 : writer->midline) + (uint64_t)(written - complete);
     writer->midline = midline > LOG_HOLD_MAX ? LOG_HOLD_MAX : (uint32_t)midline;
@@ -146,7 +159,7 @@ static ssize_t write_record(struct log *log, struct writer *writer, struct recor
 static size_t bytes_for_now(struct writer *writer, const struct iovec *vector, int count, size_t total,
                             enum log_hold hold)
 {
-    if (hold == HOLD_NONE) {
+    if (hold == HOLD_NONE || ends_in_newline(vector, count)) {
         return total;
     }
     size_t complete = line_complete(vector, count, total);
@@ -174,31 +187,41 @@ static void drop_held(struct writer *writer, size_t written)
     memmove(writer->tail, writer->tail + written, writer->held);
 }
 
+/* Room for a vector of `count` pieces and one more, twice: small[], or the log's own for large ones. NULL: no memory.
+ */
+static struct iovec *room_for(struct log *log, int count, struct iovec *small)
+{
+    if (count <= SMALL_COUNT) {
+        return small;
+    }
+    if (log->scratch == NULL) {
+        log->scratch = sys_reserve(2 * (IOV_MAX + 1) * sizeof *log->scratch);
+    }
+    return log->scratch;
+}
+
 /*
  * Writes what is held and then `now` bytes of the program's, with the thread lock held. Returns how many of the
  * program's bytes were written, or the error.
  */
 static ssize_t write_with_held(struct log *log, struct writer *writer, const struct iovec *vector, int count,
-                               size_t now, int flags)
+                               size_t total, size_t now, int flags)
 {
     struct iovec small[2 * (SMALL_COUNT + 1)];
-    struct iovec *room = small;
-    if (count > SMALL_COUNT) {
-        if (log->scratch == NULL) {
-            log->scratch = sys_reserve(2 * (IOV_MAX + 1) * sizeof *log->scratch);
-        }
-        if (log->scratch == NULL) {
-            return -ENOMEM;
-        }
-        room = log->scratch;
+    struct iovec *room = room_for(log, count, small);
+    if (room == NULL) {
+        return -ENOMEM;
     }
     size_t held = writer->held;
-    struct record record = {.vector = room, .length = held + now, .flags = flags};
-    if (held > 0) {
-        room[record.count++] = (struct iovec){.iov_base = writer->tail, .iov_len = held};
+    struct record record = {
+        .vector = vector, .count = count, .length = held + now, .flags = flags, .pieces = room, .whole = true};
+    if (held > 0 || now < total) {
+        room[0] = (struct iovec){.iov_base = writer->tail, .iov_len = held};
+        record.vector = held > 0 ? room : room + 1;
+        record.count = (held > 0) + line_slice(vector, count, 0, now, room + 1);
+        record.pieces = room + 1 + count;
     }
-    record.count += line_slice(vector, count, 0, now, room + record.count);
-    record.pieces = room + record.count;
+    record.whole = ends_in_newline(record.vector, record.count);
     ssize_t written = write_record(log, writer, &record);
     if (written < 0) {
         return written;
@@ -217,7 +240,7 @@ static ssize_t write_locked(struct log *log, struct writer *writer, const struct
     size_t total = line_total(vector, count);
     size_t now = bytes_for_now(writer, vector, count, total, hold);
     if (now > 0) {
-        ssize_t written = write_with_held(log, writer, vector, count, now, flags);
+        ssize_t written = write_with_held(log, writer, vector, count, total, now, flags);
         if (written < 0 || (size_t)written < now) {
             return written;
         }
@@ -240,8 +263,7 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
     }
     ssize_t result = -ESTALE;
     if (writer->log == log && writer->fd == fd) {
-        bool keep_position = offset >= 0 && writer->access == O_RDWR;
-        off_t position = keep_position ? sys.lseek(fd, 0, SEEK_CUR) : -1;
+        off_t position = offset >= 0 ? sys.lseek(fd, 0, SEEK_CUR) : -1;
         result = write_locked(log, writer, vector, count, flags, hold);
         if (position >= 0) {
             sys.lseek(fd, position, SEEK_SET);
@@ -296,7 +318,7 @@ int log_release(struct writer *writer, int fd)
     }
     ssize_t result = 0;
     if (writer->log == log && writer->fd == fd && writer->held > 0) {
-        result = write_with_held(log, writer, NULL, 0, 0, 0);
+        result = write_with_held(log, writer, NULL, 0, 0, 0, 0);
         if (result == -ESTALE) {
             result = rescue(log, writer);
         }

@@ -115,6 +115,7 @@ static const char *match_byte(const char *pattern, const char *begin, const char
     const char *end;
     switch (*pattern) {
     case '\0':
+    case '*': /* at a leading dot */
         return NULL;
     case '?':
         return *path != '/' && !is_leading_dot(begin, path) ? pattern + 1 : NULL;
@@ -177,15 +178,16 @@ static bool match_range(const char *pattern, const char *begin, const char *end)
             star.pattern = NULL;
             continue;
         }
-        if (pattern[0] == '*') {
+        if (pattern[0] == '*' && (path == end || !is_leading_dot(begin, path))) {
             pattern++;
             star = (struct resume){pattern, path};
             continue;
         }
-        if (path == end && *pattern == '\0')
-            return true;
+        /* What is left of the pattern needs more bytes: then it does so from every later place, too. */
+        if (path == end)
+            return *pattern == '\0';
 
-        const char *next = path == end ? NULL : match_byte(pattern, begin, path);
+        const char *next = match_byte(pattern, begin, path);
         if (next) {
             if (*path == '/')
                 star.pattern = NULL; /* a component ends in one place only */
@@ -238,13 +240,13 @@ static bool is_hidden(const struct name *name)
 
 /*
  * Puts the path of a log together from the directory of `path` (up to `base`) and the log's base name. False if it does
- * not fit, or no log can have such a name.
+ * not fit.
  */
 static bool make_log_path(const char *path, const char *base, const char *log_base, size_t log_length, char *log_path,
                           size_t size)
 {
     size_t directory = (size_t)(base - path);
-    if (log_length > MPLOGSHIM_BASE_MAX || directory + log_length >= size)
+    if (directory + log_length >= size)
         return false;
     memcpy(log_path, path, directory);
     memcpy(log_path + directory, log_base, log_length);

@@ -3,17 +3,20 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* off_t, struct stat and struct flock are passed to the kernel as they are, and pread's offset in one register. */
+/*
+ * off_t, struct stat and struct flock are the kernel's own on 64-bit systems, and pread's offset goes in one register.
+ */
 _Static_assert(sizeof(long) == 8, "mplogshim is for 64-bit systems");
 
 /*
- * libc's syscall() is used where libc's own function is a cancellation point or is intercepted by this library:
- * a thread cancelled inside the shim would leave locks behind.
+ * libc's syscall() throughout: its other functions are cancellation points (a thread cancelled inside the shim would
+ * leave locks behind), intercepted by this library, or by another preloaded one: libfaketime takes fstat over and
+ * must not be called before its own constructor, fakeroot takes fchown over.
  */
 static long result(long value)
 {
@@ -61,52 +64,52 @@ static ssize_t real_pwritev2(int fd, const struct iovec *vector, int count, off_
 
 static off_t real_lseek(int fd, off_t offset, int whence)
 {
-    return result(lseek(fd, offset, whence));
+    return result(syscall(SYS_lseek, fd, offset, whence));
 }
 
 static int real_fstat(int fd, struct stat *status)
 {
-    return (int)result(fstat(fd, status));
+    return (int)result(syscall(SYS_fstat, fd, status));
 }
 
 static int real_fstatat(int dir, const char *path, struct stat *status, int flags)
 {
-    return (int)result(fstatat(dir, path, status, flags));
+    return (int)result(syscall(SYS_newfstatat, dir, path, status, flags));
 }
 
 static ssize_t real_readlinkat(int dir, const char *path, char *buffer, size_t size)
 {
-    return result(readlinkat(dir, path, buffer, size));
+    return result(syscall(SYS_readlinkat, dir, path, buffer, size));
 }
 
 static int real_ftruncate(int fd, off_t length)
 {
-    return (int)result(ftruncate(fd, length));
+    return (int)result(syscall(SYS_ftruncate, fd, length));
 }
 
 static int real_fchmod(int fd, mode_t mode)
 {
-    return (int)result(fchmod(fd, mode));
+    return (int)result(syscall(SYS_fchmod, fd, mode));
 }
 
 static int real_fchown(int fd, uid_t owner, gid_t group)
 {
-    return (int)result(fchown(fd, owner, group));
+    return (int)result(syscall(SYS_fchown, fd, owner, group));
 }
 
 static int real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
-    return (int)result(renameat2(from_dir, from, to_dir, to, flags));
+    return (int)result(syscall(SYS_renameat2, from_dir, from, to_dir, to, flags));
 }
 
 static int real_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
 {
-    return (int)result(linkat(from_dir, from, to_dir, to, flags));
+    return (int)result(syscall(SYS_linkat, from_dir, from, to_dir, to, flags));
 }
 
 static int real_unlinkat(int dir, const char *path, int flags)
 {
-    return (int)result(unlinkat(dir, path, flags));
+    return (int)result(syscall(SYS_unlinkat, dir, path, flags));
 }
 
 static ssize_t real_getdents64(int dir, void *buffer, size_t size)
@@ -124,9 +127,20 @@ static int real_dup3(int from, int to, int flags)
     return (int)result(syscall(SYS_dup3, from, to, flags));
 }
 
+/*
+ * A preloaded fake clock (libfaketime) sets itself up from the environment at its first call, and there is none yet
+ * while the shim's constructor runs: until then the kernel's clock.
+ */
+static bool libc_clock;
+
+void sys_started(void)
+{
+    libc_clock = true;
+}
+
 static int real_clock(clockid_t clock, struct timespec *now)
 {
-    return (int)result(clock_gettime(clock, now));
+    return (int)result(libc_clock ? clock_gettime(clock, now) : syscall(SYS_clock_gettime, clock, now));
 }
 
 static int real_sleep(const struct timespec *duration)

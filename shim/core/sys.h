@@ -60,6 +60,9 @@ struct sys_signals {
 void sys_signals_block(struct sys_signals *signals);
 void sys_signals_restore(const struct sys_signals *signals);
 
+/* The program's environment is there: from now on time comes from libc's clock_gettime. */
+void sys_started(void);
+
 /* Nanoseconds of a clock. */
 int64_t sys_now(clockid_t clock);
 

@@ -262,7 +262,8 @@ static int open_place(int directory, const char *path, int flags, const struct p
 }
 
 /* Whether opening would open, or create, a log's file. */
-static enum look resolve(int directory, const char *path, int flags, const struct paths *paths)
+static enum look resolve(int directory, const char *path, int flags, const struct paths *paths,
+                         const struct rule **rule)
 {
     const char *base;
     int fd = open_place(directory, path, flags, paths, &base);
@@ -281,27 +282,32 @@ static enum look resolve(int directory, const char *path, int flags, const struc
         }
         strcpy(paths->link + length, base);
     }
-    const struct rule *rule;
-    return found == LOOK_LOG ? judge(path, paths, &rule) : found;
+    return found == LOOK_LOG ? judge(path, paths, rule) : found;
 }
 
-bool descriptor_path_is_log(int directory, const char *path, int flags)
+const struct rule *descriptor_path_rule(int directory, const char *path, int flags)
 {
     char link[SHORT_PATH];
     char log[SHORT_PATH];
     const struct paths paths = {link, log, SHORT_PATH};
+    const struct rule *rule = NULL;
     struct rare rare;
     if (!descriptor_active()) {
-        return false;
+        return NULL;
     }
     int saved = errno;
-    enum look found = resolve(directory, path, flags, &paths);
+    enum look found = resolve(directory, path, flags, &paths, &rule);
     if (found == LOOK_CLOSER && rare_enter(&rare)) {
         guard_mutex_lock(&look_mutex, 0);
-        found = resolve(directory, path, flags, &long_paths);
+        found = resolve(directory, path, flags, &long_paths, &rule);
         guard_mutex_unlock(&look_mutex);
         rare_leave(&rare);
     }
     errno = saved;
-    return found == LOOK_LOG;
+    return found == LOOK_LOG ? rule : NULL;
+}
+
+bool descriptor_path_is_log(int directory, const char *path, int flags)
+{
+    return descriptor_path_rule(directory, path, flags) != NULL;
 }

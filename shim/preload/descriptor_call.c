@@ -43,8 +43,8 @@ static bool readable(const struct iovec *vector, int count)
             return false;
         }
     }
-    size_t total = line_total(vector, count);
-    return total > 0 && total != SIZE_MAX;
+    size_t total = count == 1 ? vector->iov_len : line_total(vector, count);
+    return total > 0 && total <= SSIZE_MAX;
 }
 
 static enum log_hold hold_for(const struct writer *writer, enum descriptor_source source)
@@ -91,6 +91,9 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
         if (writer != NULL) {
             drop_stale(fd, writer);
         }
+    }
+    if (descriptor_foreign_memory() && descriptor_writer(fd) != NULL) {
+        log_follow_alone(descriptor_writer(fd), fd);
     }
     return write_raw(fd, vector, count, offset, flags);
 }
@@ -199,6 +202,16 @@ static void truncate_opened(int fd)
     }
 }
 
+/* A vfork child's open of a log: without the tables there is only the append, and O_TRUNC is not for the kernel. */
+static int foreign_flags(int directory, const char *path, int flags)
+{
+    const struct rule *rule = descriptor_path_rule(directory, path, flags);
+    if (rule == NULL) {
+        return flags;
+    }
+    return O_APPEND | (rule->truncate == TRUNCATE_ALLOW ? flags : flags & ~O_TRUNC);
+}
+
 /* Whether O_TRUNC must be kept from the kernel: the path is a log, or does not exist and may be one when it is opened.
  */
 static bool must_strip(int directory, const char *path, int flags)
@@ -215,6 +228,10 @@ int descriptor_open(int directory, const char *path, int flags, mode_t mode)
 {
     bool writing = (flags & O_ACCMODE) != O_RDONLY && !(flags & (O_PATH | O_DIRECTORY)) && descriptor_active() &&
                    (uintptr_t)path >= LOWEST_ADDRESS;
+    if (writing && descriptor_foreign_memory()) {
+        int foreign = real.openat(directory, path, foreign_flags(directory, path, flags), mode);
+        return foreign < 0 ? -errno : foreign;
+    }
     bool strip = writing && must_strip(directory, path, flags);
     int fd = real.openat(directory, path, strip ? flags & ~O_TRUNC : flags, mode);
     if (fd < 0) {

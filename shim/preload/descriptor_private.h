@@ -42,6 +42,9 @@ struct rare {
 bool rare_enter(struct rare *rare);
 void rare_leave(const struct rare *rare);
 
+/* The rule of the log that opening `path` with these flags would open, or NULL. */
+const struct rule *descriptor_path_rule(int directory, const char *path, int flags);
+
 /* Finds out what a descriptor of unknown kind is, opened by the path `given` or NULL, and sets its word. */
 void descriptor_look(int fd, const char *given);
 

@@ -38,6 +38,14 @@ EXPORT void abort(void)
     __builtin_unreachable();
 }
 
+/* The fork without handlers. What the child must know of itself it finds out by guard_enter. */
+pid_t _Fork(void);
+EXPORT pid_t _Fork(void)
+{
+    write_out();
+    return real._Fork();
+}
+
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
 {
     write_out();

@@ -78,8 +78,9 @@ EXPORT int putw(int word, FILE *stream)
 EXPORT int __overflow(FILE *stream, int character)
 {
     FILE *routed = stdio_route(stream);
-    if (routed != stream && character != EOF)
+    if (routed != stream && character != EOF) {
         return real.putc_unlocked(character, routed);
+    }
     return real.__overflow(routed, character);
 }
 
@@ -87,16 +88,19 @@ EXPORT int __overflow(FILE *stream, int character)
 EXPORT int puts(const char *text)
 {
     FILE *routed = stdio_route_bytes(stdout);
-    if (routed == stdout)
+    if (routed == stdout) {
         return real.puts(text);
-    if (routed == NULL)
+    }
+    if (routed == NULL) {
         return EOF;
+    }
     size_t length = strlen(text);
     flockfile(routed);
     bool written = real.fwrite_unlocked(text, 1, length, routed) == length && real.putc_unlocked('\n', routed) != EOF;
     funlockfile(routed);
-    if (!written)
+    if (!written) {
         return EOF;
+    }
     return length < INT_MAX ? (int)length + 1 : INT_MAX;
 }
 EXPORT_ALIAS(_IO_puts, puts);

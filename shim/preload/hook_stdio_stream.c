@@ -113,16 +113,18 @@ EXPORT void clearerr(FILE *stream)
 {
     FILE *routed = stdio_route(stream);
     real.clearerr(stream);
-    if (routed != stream)
+    if (routed != stream) {
         real.clearerr(routed);
+    }
 }
 
 EXPORT void clearerr_unlocked(FILE *stream)
 {
     FILE *routed = stdio_route(stream);
     real.clearerr_unlocked(stream);
-    if (routed != stream)
+    if (routed != stream) {
         real.clearerr_unlocked(routed);
+    }
 }
 
 EXPORT int fseek(FILE *stream, long offset, int whence)

@@ -6,8 +6,9 @@
 static bool lock_wide(struct managed_stream *managed)
 {
     flockfile(managed->stream);
-    if (wide_orient(managed, 1) > 0)
+    if (wide_orient(managed, 1) > 0) {
         return true;
+    }
     funlockfile(managed->stream);
     return false;
 }
@@ -21,10 +22,12 @@ EXPORT int fwide(FILE *stream, int mode)
 EXPORT wint_t fputwc(wchar_t character, FILE *stream)
 {
     struct managed_stream *managed = stdio_route_wide(stream);
-    if (managed == NULL)
+    if (managed == NULL) {
         return real.fputwc(character, stream);
-    if (!lock_wide(managed))
+    }
+    if (!lock_wide(managed)) {
         return WEOF;
+    }
     wint_t result = wide_put(managed, character);
     funlockfile(managed->stream);
     return result;
@@ -34,8 +37,9 @@ EXPORT_ALIAS(putwc, fputwc);
 EXPORT wint_t fputwc_unlocked(wchar_t character, FILE *stream)
 {
     struct managed_stream *managed = stdio_route_wide(stream);
-    if (managed == NULL)
+    if (managed == NULL) {
         return real.fputwc_unlocked(character, stream);
+    }
     return wide_orient(managed, 1) > 0 ? wide_put(managed, character) : WEOF;
 }
 EXPORT_ALIAS(putwc_unlocked, fputwc_unlocked);
@@ -53,10 +57,12 @@ EXPORT wint_t putwchar_unlocked(wchar_t character)
 EXPORT int fputws(const wchar_t *text, FILE *stream)
 {
     struct managed_stream *managed = stdio_route_wide(stream);
-    if (managed == NULL)
+    if (managed == NULL) {
         return real.fputws(text, stream);
-    if (!lock_wide(managed))
+    }
+    if (!lock_wide(managed)) {
         return EOF;
+    }
     int result = wide_put_string(managed, text);
     funlockfile(managed->stream);
     return result;
@@ -65,15 +71,17 @@ EXPORT int fputws(const wchar_t *text, FILE *stream)
 EXPORT int fputws_unlocked(const wchar_t *text, FILE *stream)
 {
     struct managed_stream *managed = stdio_route_wide(stream);
-    if (managed == NULL)
+    if (managed == NULL) {
         return real.fputws_unlocked(text, stream);
+    }
     return wide_orient(managed, 1) > 0 ? wide_put_string(managed, text) : EOF;
 }
 
 static int print_managed(struct managed_stream *managed, const wchar_t *format, va_list arguments)
 {
-    if (!lock_wide(managed))
+    if (!lock_wide(managed)) {
         return EOF;
+    }
     int result = wide_print(managed, format, arguments);
     funlockfile(managed->stream);
     return result;
@@ -141,10 +149,12 @@ EXPORT int __wprintf_chk(int flag, const wchar_t *format, ...)
 EXPORT wint_t fgetwc(FILE *stream)
 {
     struct managed_stream *managed = stdio_route_wide(stream);
-    if (managed == NULL)
+    if (managed == NULL) {
         return real.fgetwc(stream);
-    if (!lock_wide(managed))
+    }
+    if (!lock_wide(managed)) {
         return WEOF;
+    }
     wint_t result = wide_get(managed);
     funlockfile(managed->stream);
     return result;
@@ -154,8 +164,9 @@ EXPORT_ALIAS(getwc, fgetwc);
 EXPORT wint_t fgetwc_unlocked(FILE *stream)
 {
     struct managed_stream *managed = stdio_route_wide(stream);
-    if (managed == NULL)
+    if (managed == NULL) {
         return real.fgetwc_unlocked(stream);
+    }
     return wide_orient(managed, 1) > 0 ? wide_get(managed) : WEOF;
 }
 EXPORT_ALIAS(getwc_unlocked, fgetwc_unlocked);
@@ -163,10 +174,12 @@ EXPORT_ALIAS(getwc_unlocked, fgetwc_unlocked);
 EXPORT wchar_t *fgetws(wchar_t *string, int size, FILE *stream)
 {
     struct managed_stream *managed = stdio_route_wide(stream);
-    if (managed == NULL)
+    if (managed == NULL) {
         return real.fgetws(string, size, stream);
-    if (!lock_wide(managed))
+    }
+    if (!lock_wide(managed)) {
         return NULL;
+    }
     wchar_t *result = wide_get_string(managed, string, size);
     funlockfile(managed->stream);
     return result;
@@ -175,18 +188,21 @@ EXPORT wchar_t *fgetws(wchar_t *string, int size, FILE *stream)
 EXPORT wchar_t *fgetws_unlocked(wchar_t *string, int size, FILE *stream)
 {
     struct managed_stream *managed = stdio_route_wide(stream);
-    if (managed == NULL)
+    if (managed == NULL) {
         return real.fgetws_unlocked(string, size, stream);
+    }
     return wide_orient(managed, 1) > 0 ? wide_get_string(managed, string, size) : NULL;
 }
 
 EXPORT wint_t ungetwc(wint_t character, FILE *stream)
 {
     struct managed_stream *managed = stdio_route_wide(stream);
-    if (managed == NULL)
+    if (managed == NULL) {
         return real.ungetwc(character, stream);
-    if (!lock_wide(managed))
+    }
+    if (!lock_wide(managed)) {
         return WEOF;
+    }
     wint_t result = wide_unget(managed, character);
     funlockfile(managed->stream);
     return result;

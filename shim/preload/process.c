@@ -60,7 +60,7 @@ static int start_logs(char *const environment[])
     } else {
         period_zone_utc(&local_zone);
     }
-    int error = log_start(&config, &local_zone);
+    int error = log_start(&local_zone);
     if (error == 0) {
         guard_start(forked);
         error = descriptor_start(&config);
@@ -72,6 +72,22 @@ static void write_out_at_quick_exit(void)
 {
     descriptor_finish();
 }
+
+/*
+ * At exit, after the handlers and destructors of everybody else, which were registered later; also when a constructor
+ * exits. libc flushes its streams once more after this, and then nothing is held.
+ */
+static void finish(void *unused)
+{
+    (void)unused;
+    if (descriptor_active()) {
+        stdio_finish();
+        descriptor_finish();
+    }
+}
+
+/* atexit's own: without a library to belong to, the handler runs when the process exits and not before. */
+int __cxa_atexit(void (*function)(void *), void *argument, void *library);
 
 /*
  * Runs before every other constructor (-z initfirst), so that libstdc++ finds the streams that stand in for stdout
@@ -104,16 +120,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
         return;
     }
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    __cxa_atexit(finish, NULL, NULL);
     at_quick_exit(write_out_at_quick_exit);
     stdio_start();
-}
-
-/* At exit, after the program's own destructors: libc flushes its streams once more after this, and then nothing is
- * held. */
-__attribute__((destructor)) static void finish(void)
-{
-    if (descriptor_active()) {
-        stdio_finish();
-        descriptor_finish();
-    }
+    sys_started();
 }

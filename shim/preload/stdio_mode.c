@@ -24,8 +24,9 @@ static int parse_first(char letter, struct stream_mode *mode)
 int stream_mode_parse(const char *text, int length, struct stream_mode *mode)
 {
     int result = parse_first(text[0], mode);
-    if (result != 0)
+    if (result != 0) {
         return result;
+    }
     for (int i = 1; i < length && text[i] != '\0'; i++) {
         switch (text[i]) {
         case '+':

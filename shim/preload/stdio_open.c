@@ -7,27 +7,23 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* errno as the function has it that returns NULL or EOF for -errno. */
-static void set_error(int result)
-{
-    errno = -result;
-}
-
 /* A managed stream on a managed descriptor. A log is always appended to, and so is its stream. */
 static FILE *open_managed(int fd, int stream_flags)
 {
     struct managed_stream *managed = stream_new(fd, stream_flags | STREAM_APPENDING);
-    if (managed == NULL)
+    if (managed == NULL) {
         return NULL;
+    }
     stream_choose_buffer(managed->stream);
     return managed->stream;
 }
 
 static FILE *open_log(const char *path, const char *text, const struct stream_mode *mode)
 {
+    int saved = errno;
     int fd = descriptor_open(AT_FDCWD, path, mode->open_flags, 0666);
     if (fd < 0) {
-        set_error(fd);
+        errno = -fd;
         return NULL;
     }
     FILE *stream = descriptor_managed(fd) ? open_managed(fd, mode->stream_flags) : real.fdopen(fd, text);
@@ -35,17 +31,21 @@ static FILE *open_log(const char *path, const char *text, const struct stream_mo
         int error = errno;
         descriptor_close(fd);
         errno = error;
-    } else if ((mode->stream_flags & STREAM_NO_READS) != 0) {
+        return NULL;
+    }
+    if ((mode->stream_flags & STREAM_NO_READS) != 0) {
         lseek(fd, 0, SEEK_END); /* as glibc does for "a": ftell tells the size */
     }
+    errno = saved;
     return stream;
 }
 
 FILE *stdio_fopen(const char *path, const char *text, FILE *(*next)(const char *, const char *))
 {
     struct stream_mode mode;
-    if (!stdio_active || stream_mode_parse(text, MODE_FOPEN, &mode) != 0)
+    if (!stdio_active || stream_mode_parse(text, MODE_FOPEN, &mode) != 0) {
         return next(path, text);
+    }
     int saved = errno;
     if ((mode.stream_flags & STREAM_NO_WRITES) == 0 && descriptor_path_is_log(AT_FDCWD, path, mode.open_flags)) {
         errno = saved;
@@ -53,23 +53,30 @@ FILE *stdio_fopen(const char *path, const char *text, FILE *(*next)(const char *
     }
     errno = saved;
     FILE *stream = next(path, text);
-    if (stream != NULL)
+    if (stream != NULL) {
         descriptor_forget(stream->_fileno); /* whatever had this number was closed by libc */
-    if (stream != NULL)
+    }
+    if (stream != NULL) {
         errno = saved;
+    }
     return stream;
 }
 
 FILE *stdio_fdopen(int fd, const char *text)
 {
     struct stream_mode mode;
-    if (!stdio_active || stream_mode_parse(text, MODE_FDOPEN, &mode) != 0 ||
-        (mode.stream_flags & STREAM_NO_WRITES) != 0 || !descriptor_managed(fd))
+    int saved = errno;
+    bool managed = stdio_active && stream_mode_parse(text, MODE_FDOPEN, &mode) == 0 &&
+                   (mode.stream_flags & STREAM_NO_WRITES) == 0 && descriptor_managed(fd);
+    errno = saved;
+    if (!managed) {
         return real.fdopen(fd, text);
+    }
     /* A managed descriptor is open for writing, and has O_APPEND. */
     int flags = real.fcntl(fd, F_GETFL);
-    if (flags < 0)
+    if (flags < 0) {
         return NULL;
+    }
     if ((flags & O_ACCMODE) == O_WRONLY && (mode.stream_flags & STREAM_NO_READS) == 0) {
         errno = EINVAL;
         return NULL;
@@ -80,20 +87,23 @@ FILE *stdio_fdopen(int fd, const char *text)
 static int close_plain(FILE *stream)
 {
     int saved = errno;
-    if ((stream->_flags & STREAM_IS_FILE) != 0 && stream->_fileno >= 0)
+    if ((stream->_flags & STREAM_IS_FILE) != 0 && stream->_fileno >= 0) {
         descriptor_forget(stream->_fileno);
+    }
     errno = saved;
     return real.fclose(stream);
 }
 
 int stdio_fclose(FILE *stream)
 {
-    if (!stdio_active)
+    if (!stdio_active) {
         return real.fclose(stream);
+    }
     bool closed;
     int result = twin_close(stream, &closed);
-    if (closed)
+    if (closed) {
         return result;
+    }
     if (twin_is_standard(stream)) { /* closed before; glibc must not free it */
         errno = EBADF;
         return EOF;
@@ -107,12 +117,14 @@ static int flush_managed(struct managed_stream *managed)
 {
     FILE *stream = managed->stream;
     int saved = errno;
-    if (stream_flush(managed) == EOF)
+    if (stream_flush(managed) == EOF) {
         return EOF;
+    }
     int result = descriptor_release(stream->_fileno);
     errno = result < 0 ? -result : saved;
-    if (result == 0)
+    if (result == 0) {
         return 0;
+    }
     stream->_flags |= STREAM_ERROR;
     return EOF;
 }
@@ -121,26 +133,31 @@ int stdio_fflush(FILE *stream, int (*next)(FILE *))
 {
     FILE *routed = stdio_route(stream);
     struct managed_stream *managed = stdio_active ? stream_managed(routed) : NULL;
-    if (managed == NULL)
+    if (managed == NULL) {
         return next(stream);
+    }
     bool locking = next == real.fflush;
-    if (locking)
+    if (locking) {
         flockfile(routed);
+    }
     int result = flush_managed(managed);
-    if (locking)
+    if (locking) {
         funlockfile(routed);
+    }
     return result;
 }
 
 int stdio_fflush_all(void)
 {
-    if (!stdio_active)
+    if (!stdio_active) {
         return real.fflush(NULL);
+    }
     int result = 0;
     int saved = errno;
     for (struct managed_stream *managed = stream_next(NULL); managed != NULL; managed = stream_next(managed)) {
-        if (atomic_load(&managed->original) == NULL)
+        if (atomic_load(&managed->original) == NULL) {
             continue;
+        }
         flockfile(managed->stream);
         result |= stream_flush(managed);
         funlockfile(managed->stream);

@@ -34,11 +34,11 @@ enum stream_flag {
 struct managed_stream {
     struct managed_stream *next;
     atomic_bool used;
-    FILE *stream;               /* NULL while there is none */
-    _Atomic(FILE *) original;   /* of a twin, while it stands in for it; else NULL */
-    void *own_lock;             /* of a twin: the lock that it was made with; it uses the original's */
-    int orientation;            /* as fwide tells it: cookie streams themselves know bytes only */
-    mbstate_t write_state;      /* of wide output and input */
+    FILE *stream;             /* NULL while there is none */
+    _Atomic(FILE *) original; /* of a twin, while it stands in for it; else NULL */
+    void *own_lock;           /* of a twin: the lock that it was made with; it uses the original's */
+    int orientation;          /* as fwide tells it: cookie streams themselves know bytes only */
+    mbstate_t write_state;    /* of wide output and input */
     mbstate_t read_state;
 };
 
@@ -56,7 +56,8 @@ extern bool stdio_active;
 /* Whether cookie streams look as expected. Called once, at start. */
 bool stream_probe(void);
 
-/* A new managed stream on `fd` with the NO_READS, NO_WRITES and APPENDING flags of `stream_flags`, or NULL and errno. No buffer yet. */
+/* A new managed stream on `fd` with the NO_READS, NO_WRITES and APPENDING flags of `stream_flags`, or NULL and errno.
+ * No buffer yet. */
 struct managed_stream *stream_new(int fd, int stream_flags);
 
 /* The managed stream that `stream` is, or NULL if it is one of glibc's own. */
@@ -85,7 +86,8 @@ int stream_flush(struct managed_stream *managed);
 
 /* --- stdio_twin.c: where output really goes --- */
 
-/* The stream to use in place of `stream`: itself, or its twin, made now if its descriptor has become a log. Keeps errno. */
+/* The stream to use in place of `stream`: itself, or its twin, made now if its descriptor has become a log. Keeps
+ * errno. */
 FILE *twin_route(FILE *stream);
 
 /* The twin that stands in for `original`, or NULL. */
@@ -113,7 +115,8 @@ static inline FILE *stdio_route_position(FILE *stream)
     return stdio_active ? twin_route_position(stream) : stream;
 }
 
-/* The same for byte output; NULL if that is not possible, because the stream is a managed one in use for wide characters. */
+/* The same for byte output; NULL if that is not possible, because the stream is a managed one in use for wide
+ * characters. */
 FILE *twin_route_bytes(FILE *stream);
 
 static inline FILE *stdio_route_bytes(FILE *stream)
@@ -136,7 +139,8 @@ enum { MODE_FOPEN = 7, MODE_FDOPEN = 5 }; /* how many characters of a mode glibc
 /* The mode as glibc understands it, or -EINVAL. */
 int stream_mode_parse(const char *text, int length, struct stream_mode *mode);
 
-/* --- stdio_open.c, stdio_reopen.c: the calls on whole streams. Results and errno as the functions of these names --- */
+/* --- stdio_open.c, stdio_reopen.c: the calls on whole streams. Results and errno as the functions of these names ---
+ */
 
 FILE *stdio_fopen(const char *path, const char *mode, FILE *(*next)(const char *, const char *));
 FILE *stdio_fdopen(int fd, const char *mode);

@@ -12,25 +12,29 @@ enum { PATH_SIZE = 32, MODE_SIZE = 256 };
 /* The variable that the program reads the stream from: freopen may put a twin there. */
 static FILE **variable_of(const FILE *stream)
 {
-    if (stream == stdout)
+    if (stream == stdout) {
         return &stdout;
+    }
     return stream == stderr ? &stderr : NULL;
 }
 
-/* Puts a file on the stream's descriptor number, or another if it has none. The number, or -errno: then it is closed. */
+/* Puts a file on the stream's descriptor number, or another if it has none. The number, or -errno: then it is closed.
+ */
 static int reopen_descriptor(const char *path, const struct stream_mode *mode, int fd)
 {
     int opened = descriptor_open(AT_FDCWD, path, mode->open_flags, 0666);
-    if (fd < 0 || opened == fd)
+    if (fd < 0 || opened == fd) {
         return opened;
+    }
     if (opened < 0) {
         descriptor_close(fd);
         return opened;
     }
     int result = descriptor_dup3(opened, fd, mode->open_flags & O_CLOEXEC);
     descriptor_close(opened);
-    if (result < 0)
+    if (result < 0) {
         descriptor_close(fd);
+    }
     return result < 0 ? result : fd;
 }
 
@@ -39,8 +43,9 @@ static void mark_closed(struct managed_stream *managed, int error)
 {
     FILE *original = atomic_load(&managed->original);
     stream_reset(managed, -1, STREAM_NO_READS | STREAM_NO_WRITES);
-    if (original != NULL)
+    if (original != NULL) {
         original->_fileno = -1;
+    }
     errno = error;
 }
 
@@ -56,12 +61,14 @@ static FILE *reopen_managed(const char *path, const char *text, struct managed_s
 
     int result = stream_mode_parse(text, MODE_FOPEN, &mode);
     char own_path[PATH_SIZE];
-    if (path == NULL)
+    if (path == NULL) {
         snprintf(own_path, sizeof own_path, "/proc/self/fd/%d", fd);
-    if (result == 0)
+    }
+    if (result == 0) {
         result = reopen_descriptor(path != NULL ? path : own_path, &mode, fd);
-    else
+    } else {
         descriptor_close(fd);
+    }
     if (result < 0) {
         mark_closed(managed, -result);
         return NULL;
@@ -70,8 +77,9 @@ static FILE *reopen_managed(const char *path, const char *text, struct managed_s
     bool log = descriptor_managed(fd);
     stream_reset(managed, fd, mode.stream_flags | (log ? STREAM_APPENDING : 0));
     stream_choose_buffer(stream);
-    if (original != NULL)
+    if (original != NULL) {
         original->_fileno = fd;
+    }
     errno = saved;
     return stream;
 }
@@ -80,12 +88,15 @@ static FILE *reopen_managed(const char *path, const char *text, struct managed_s
 static const char *appending_mode(const char *text, char mode[MODE_SIZE])
 {
     size_t length = 0;
-    for (const char *letter = text; *letter != '\0' && length < MODE_SIZE - 1; letter++)
-        if (*letter != 'x' || letter - text >= MODE_FOPEN)
+    for (const char *letter = text; *letter != '\0' && length < MODE_SIZE - 1; letter++) {
+        if (*letter != 'x' || letter - text >= MODE_FOPEN) {
             mode[length++] = *letter;
+        }
+    }
     mode[length] = '\0';
-    if (mode[0] == 'w')
+    if (mode[0] == 'w') {
         mode[0] = 'a';
+    }
     return mode;
 }
 
@@ -96,10 +107,11 @@ static FILE *reopen_plain(const char *path, const char *text, FILE *stream,
     struct stream_mode mode;
     char appending[MODE_SIZE];
     int saved = errno;
-    if ((stream->_flags & STREAM_IS_FILE) != 0 && stream->_fileno >= 0)
+    if ((stream->_flags & STREAM_IS_FILE) != 0 && stream->_fileno >= 0) {
         descriptor_forget(stream->_fileno);
-    if (path != NULL && stream_mode_parse(text, MODE_FOPEN, &mode) == 0 && (mode.stream_flags & STREAM_NO_WRITES) == 0 &&
-        descriptor_path_is_log(AT_FDCWD, path, mode.open_flags)) {
+    }
+    if (path != NULL && stream_mode_parse(text, MODE_FOPEN, &mode) == 0 &&
+        (mode.stream_flags & STREAM_NO_WRITES) == 0 && descriptor_path_is_log(AT_FDCWD, path, mode.open_flags)) {
         int opened = descriptor_open(AT_FDCWD, path, mode.open_flags, 0666);
         if (opened >= 0) {
             descriptor_close(opened);
@@ -123,8 +135,9 @@ static FILE *reopen_plain(const char *path, const char *text, FILE *stream,
  */
 FILE *stdio_freopen(const char *path, const char *text, FILE *stream, FILE *(*next)(const char *, const char *, FILE *))
 {
-    if (!stdio_active)
+    if (!stdio_active) {
         return next(path, text, stream);
+    }
     FILE **variable = variable_of(stream);
     FILE *routed = stdio_route(stream);
     struct managed_stream *managed = stream_managed(routed);
@@ -136,7 +149,8 @@ FILE *stdio_freopen(const char *path, const char *text, FILE *stream, FILE *(*ne
         result = reopen_managed(path, text, managed);
         funlockfile(routed);
     }
-    if (result == NULL)
+    if (result == NULL) {
         return NULL;
+    }
     return variable != NULL ? *variable : stream;
 }

@@ -3,10 +3,10 @@
 #include "real.h"
 #include "stdio_private.h"
 
+#include "core/sys.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 bool stdio_active;
@@ -47,11 +47,13 @@ static int write_all(FILE *stream, struct iovec vector[2])
             done = descriptor_write(stream->_fileno, vector, 2, DESCRIPTOR_APPEND, 0, write_source(stream));
         } else {
             done = real.writev(stream->_fileno, vector, 2);
-            if (done < 0)
+            if (done < 0) {
                 done = -errno;
+            }
         }
-        if (done < 0)
+        if (done < 0) {
             return (int)done;
+        }
         skip(vector, (size_t)done);
     }
     return 0;
@@ -84,8 +86,9 @@ static int write_out(struct managed_stream *managed, struct iovec *own)
     struct iovec vector[2] = {pending_of(original), *own};
     bool pending = vector[0].iov_len > 0;
     int result = write_all(managed->stream, vector);
-    if (pending)
+    if (pending) {
         drop_pending(original);
+    }
     *own = vector[1];
     return result;
 }
@@ -106,19 +109,32 @@ static ssize_t stream_read(void *cookie, char *buffer, size_t size)
     return read(managed->stream->_fileno, buffer, size);
 }
 
-/* Where the file ends, or where it is read from, is only true once nothing is held. */
+/*
+ * ftell asks with an offset of 0: the position counts what the original of a twin has pending. Any other seek, and the
+ * end of the file, are only true once nothing is pending or held.
+ */
 static int stream_seek(void *cookie, off64_t *offset, int whence)
 {
     struct managed_stream *managed = cookie;
+    int fd = managed->stream->_fileno;
     int saved = errno;
-    int result = descriptor_release(managed->stream->_fileno);
+    struct iovec own = {NULL, 0};
+    bool asks = *offset == 0 && whence != SEEK_SET;
+    int result = asks ? 0 : write_out(managed, &own);
+    if (result == 0) {
+        result = descriptor_release(fd);
+    }
     if (result < 0) {
         errno = -result;
         return -1;
     }
     errno = saved;
-    *offset = lseek(managed->stream->_fileno, *offset, whence);
-    return *offset < 0 ? -1 : 0;
+    *offset = lseek(fd, *offset, whence);
+    if (*offset < 0) {
+        return -1;
+    }
+    *offset += (off64_t)pending_of(atomic_load(&managed->original)).iov_len;
+    return 0;
 }
 
 static void release(struct managed_stream *managed)
@@ -136,8 +152,9 @@ static int stream_close(void *cookie)
     int fd = managed->stream->_fileno;
     bool twin = managed->own_lock != NULL;
     release(managed);
-    if (twin)
+    if (twin) {
         return 0;
+    }
     int saved = errno;
     int result = descriptor_close(fd);
     errno = result < 0 ? -result : saved;
@@ -147,8 +164,9 @@ static int stream_close(void *cookie)
 int stream_fclose(struct managed_stream *managed)
 {
     FILE *stream = managed->stream;
-    if (stream->_fileno < 0)
+    if (stream->_fileno < 0) {
         release(managed); /* the close function will not be called */
+    }
     return real.fclose(stream);
 }
 
@@ -163,24 +181,28 @@ static struct managed_stream *take(void)
 {
     for (struct managed_stream *managed = atomic_load(&all_streams); managed != NULL; managed = managed->next) {
         bool used = false;
-        if (atomic_compare_exchange_strong(&managed->used, &used, true))
+        if (atomic_compare_exchange_strong(&managed->used, &used, true)) {
             return managed;
+        }
     }
     struct managed_stream *managed = calloc(1, sizeof *managed);
-    if (managed == NULL)
+    if (managed == NULL) {
         return NULL;
+    }
     atomic_store(&managed->used, true);
     managed->next = atomic_load(&all_streams);
-    while (!atomic_compare_exchange_weak(&all_streams, &managed->next, managed))
+    while (!atomic_compare_exchange_weak(&all_streams, &managed->next, managed)) {
         continue;
+    }
     return managed;
 }
 
 struct managed_stream *stream_new(int fd, int stream_flags)
 {
     struct managed_stream *managed = take();
-    if (managed == NULL)
+    if (managed == NULL) {
         return NULL;
+    }
     managed->orientation = 0;
     memset(&managed->write_state, 0, sizeof managed->write_state);
     memset(&managed->read_state, 0, sizeof managed->read_state);
@@ -199,8 +221,9 @@ struct managed_stream *stream_new(int fd, int stream_flags)
 bool stream_probe(void)
 {
     struct managed_stream *managed = stream_new(-2, 0);
-    if (managed == NULL)
+    if (managed == NULL) {
         return false;
+    }
     struct cookie_file *file = (struct cookie_file *)managed->stream;
     bool expected = file->cookie == managed && file->functions != NULL;
     cookie_functions = file->functions;
@@ -219,16 +242,18 @@ struct managed_stream *stream_managed(FILE *stream)
 struct managed_stream *stream_next(struct managed_stream *previous)
 {
     struct managed_stream *managed = previous == NULL ? atomic_load(&all_streams) : previous->next;
-    while (managed != NULL && managed->stream == NULL)
+    while (managed != NULL && managed->stream == NULL) {
         managed = managed->next;
+    }
     return managed;
 }
 
 void stream_set_buffer(FILE *stream, char *memory, size_t size)
 {
     char *buffer = memory != NULL ? memory : malloc(size);
-    if (buffer == NULL)
+    if (buffer == NULL) {
         return; /* glibc will try again, and in the end do without */
+    }
     stream->_flags = memory != NULL ? stream->_flags | STREAM_USER_BUFFER : stream->_flags & ~STREAM_USER_BUFFER;
     stream->_IO_buf_base = buffer;
     stream->_IO_buf_end = buffer + size;
@@ -240,18 +265,21 @@ void stream_set_buffer(FILE *stream, char *memory, size_t size)
 static size_t buffer_size(FILE *stream)
 {
     struct stat status;
-    if (fstat(stream->_fileno, &status) != 0)
+    if (sys.fstat(stream->_fileno, &status) != 0) {
         return BUFSIZ;
-    if (S_ISCHR(status.st_mode) && isatty(stream->_fileno))
+    }
+    if (S_ISCHR(status.st_mode) && isatty(stream->_fileno)) {
         stream->_flags |= STREAM_LINE_BUFFERED;
+    }
     return status.st_blksize > 0 && status.st_blksize < BUFSIZ ? (size_t)status.st_blksize : BUFSIZ;
 }
 
 void stream_choose_buffer(FILE *stream)
 {
     int saved = errno;
-    if ((stream->_flags & STREAM_UNBUFFERED) == 0)
+    if ((stream->_flags & STREAM_UNBUFFERED) == 0) {
         stream_set_buffer(stream, NULL, buffer_size(stream));
+    }
     errno = saved;
 }
 
@@ -276,14 +304,16 @@ int stream_flush(struct managed_stream *managed)
 {
     FILE *stream = managed->stream;
     int saved = errno;
-    if (real.fflush_unlocked(stream) == EOF)
+    if (real.fflush_unlocked(stream) == EOF) {
         return EOF;
+    }
     /* If the stream had nothing of its own to write, its write function was not called. */
     struct iovec own = {NULL, 0};
     int result = write_out(managed, &own);
     errno = result < 0 ? -result : saved;
-    if (result == 0)
+    if (result == 0) {
         return 0;
+    }
     stream->_flags |= STREAM_ERROR;
     return EOF;
 }

@@ -9,9 +9,9 @@
 #include "stdio.h"
 #include "stdio_private.h"
 
+#include "core/sys.h"
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { STANDARD_COUNT = 2, STANDARD_BUFFER = 65536 };
 
@@ -32,16 +32,33 @@ static struct standard standards[STANDARD_COUNT] = {
     {.variable = &stderr, .fd = 2, .buffer = standard_buffers[1]},
 };
 
-/* How many twins stand in for an original: while there are none, no list need be searched. */
+/* How many other twins there are: mostly none, and then no list need be searched. */
 static atomic_int twin_count;
+
+static struct standard *standard_of(const FILE *original)
+{
+    for (int i = 0; i < STANDARD_COUNT; i++) {
+        if (standards[i].original == original && standards[i].twin != NULL) {
+            return &standards[i];
+        }
+    }
+    return NULL;
+}
 
 struct managed_stream *twin_find(FILE *original)
 {
-    if (atomic_load_explicit(&twin_count, memory_order_relaxed) == 0)
+    const struct standard *standard = standard_of(original);
+    if (standard != NULL) {
+        return atomic_load(&standard->twin->original) == original ? standard->twin : NULL;
+    }
+    if (atomic_load_explicit(&twin_count, memory_order_relaxed) == 0) {
         return NULL;
-    for (struct managed_stream *managed = stream_next(NULL); managed != NULL; managed = stream_next(managed))
-        if (atomic_load_explicit(&managed->original, memory_order_acquire) == original)
+    }
+    for (struct managed_stream *managed = stream_next(NULL); managed != NULL; managed = stream_next(managed)) {
+        if (atomic_load_explicit(&managed->original, memory_order_acquire) == original) {
             return managed;
+        }
+    }
     return NULL;
 }
 
@@ -57,63 +74,63 @@ static size_t standard_buffer_size(const FILE *original)
 {
     struct stat status;
     size_t size = BUFSIZ;
-    if (original->_IO_buf_base != NULL)
+    if (original->_IO_buf_base != NULL) {
         size = (size_t)(original->_IO_buf_end - original->_IO_buf_base);
-    else if (fstat(original->_fileno, &status) == 0 && status.st_blksize > 0 && status.st_blksize < BUFSIZ)
+    } else if (sys.fstat(original->_fileno, &status) == 0 && status.st_blksize > 0 && status.st_blksize < BUFSIZ) {
         size = (size_t)status.st_blksize;
+    }
     return size < STANDARD_BUFFER ? size : STANDARD_BUFFER;
 }
 
 /* From now on the twin stands in for the original, buffers as it does, and has its errors. Safe in a signal handler. */
 static void attach(struct managed_stream *twin, FILE *original)
 {
-    enum { KEPT = STREAM_UNBUFFERED | STREAM_LINE_BUFFERED | STREAM_NO_READS | STREAM_NO_WRITES | STREAM_USER_LOCK |
-                  STREAM_ERROR };
+    enum {
+        KEPT = STREAM_UNBUFFERED | STREAM_LINE_BUFFERED | STREAM_NO_READS | STREAM_NO_WRITES | STREAM_USER_LOCK |
+               STREAM_ERROR
+    };
     FILE *stream = twin->stream;
     stream->_flags = (stream->_flags & ~KEPT) | (original->_flags & KEPT);
     stream->_flags |= STREAM_APPENDING;
     stream->_fileno = original->_fileno;
     twin->orientation = original->_mode;
-    if (atomic_exchange(&twin->original, original) != original)
-        atomic_fetch_add(&twin_count, 1);
+    atomic_store(&twin->original, original);
 }
 
 static void attach_standard(struct standard *standard)
 {
     FILE *stream = standard->twin->stream;
     bool unbuffered = (standard->original->_flags & STREAM_UNBUFFERED) != 0;
-    if (!unbuffered && stream->_IO_buf_base == NULL)
+    if (!unbuffered && stream->_IO_buf_base == NULL) {
         stream_set_buffer(stream, standard->buffer, standard_buffer_size(standard->original));
+    }
     attach(standard->twin, standard->original);
-}
-
-static struct standard *standard_of(const FILE *original)
-{
-    for (int i = 0; i < STANDARD_COUNT; i++)
-        if (standards[i].original == original && standards[i].twin != NULL)
-            return &standards[i];
-    return NULL;
 }
 
 bool twin_is_standard(const FILE *stream)
 {
-    for (int i = 0; i < STANDARD_COUNT; i++)
-        if (standards[i].twin != NULL && standards[i].twin->stream == stream)
+    for (int i = 0; i < STANDARD_COUNT; i++) {
+        if (standards[i].twin != NULL && standards[i].twin->stream == stream) {
             return true;
+        }
+    }
     return false;
 }
 
 static struct managed_stream *make_twin(FILE *original)
 {
     struct managed_stream *twin = stream_new(original->_fileno, 0);
-    if (twin == NULL)
+    if (twin == NULL) {
         return NULL;
-    if (original->_IO_buf_base != NULL && (original->_flags & STREAM_UNBUFFERED) == 0)
+    }
+    if (original->_IO_buf_base != NULL && (original->_flags & STREAM_UNBUFFERED) == 0) {
         stream_set_buffer(twin->stream, NULL, (size_t)(original->_IO_buf_end - original->_IO_buf_base));
-    else if ((original->_flags & STREAM_UNBUFFERED) == 0)
+    } else if ((original->_flags & STREAM_UNBUFFERED) == 0) {
         stream_choose_buffer(twin->stream);
+    }
     share_lock(twin, original);
     attach(twin, original);
+    atomic_fetch_add(&twin_count, 1);
     return twin;
 }
 
@@ -126,8 +143,9 @@ static struct managed_stream *add_twin(FILE *original)
     if (twin == NULL && standard != NULL) {
         attach_standard(standard);
         twin = standard->twin;
-        if (*standard->variable == original)
+        if (*standard->variable == original) {
             *standard->variable = twin->stream;
+        }
     } else if (twin == NULL) {
         twin = make_twin(original);
     }
@@ -135,24 +153,29 @@ static struct managed_stream *add_twin(FILE *original)
     return twin;
 }
 
-/* putc_unlocked, inlined in the program, fills what room the original's buffer has: leave none, then it calls __overflow. */
+/* putc_unlocked, inlined in the program, fills what room the original's buffer has: leave none, then it calls
+ * __overflow. */
 static void leave_no_room(FILE *original)
 {
-    if (original->_IO_write_end != original->_IO_write_ptr && original->_mode <= 0)
+    if (original->_IO_write_end != original->_IO_write_ptr && original->_mode <= 0) {
         original->_IO_write_end = original->_IO_write_ptr;
+    }
 }
 
 FILE *twin_route(FILE *stream)
 {
-    if ((stream->_flags & STREAM_IS_FILE) == 0 || stream->_fileno < 0 || stream_managed(stream) != NULL)
+    if ((stream->_flags & STREAM_IS_FILE) == 0 || stream->_fileno < 0 || stream_managed(stream) != NULL) {
         return stream;
+    }
     int saved = errno;
     struct managed_stream *twin = twin_find(stream);
-    if (twin == NULL && descriptor_managed(stream->_fileno) && (stream->_flags & STREAM_NO_WRITES) == 0)
+    if (twin == NULL && descriptor_managed(stream->_fileno) && (stream->_flags & STREAM_NO_WRITES) == 0) {
         twin = add_twin(stream);
+    }
     errno = saved;
-    if (twin == NULL)
+    if (twin == NULL) {
         return stream; /* not a log; or no memory for a twin: better written without the shim than not at all */
+    }
     leave_no_room(stream);
     return twin->stream;
 }
@@ -167,8 +190,9 @@ FILE *twin_route_bytes(FILE *stream)
 FILE *twin_route_position(FILE *stream)
 {
     FILE *routed = twin_route(stream);
-    if (routed == stream || (stream->_flags & STREAM_NO_READS) != 0)
+    if (routed == stream || (stream->_flags & STREAM_NO_READS) != 0) {
         return routed;
+    }
     flockfile(routed);
     stream_flush(stream_managed(routed));
     funlockfile(routed);
@@ -185,8 +209,9 @@ struct managed_stream *twin_route_wide(FILE *stream)
 static void detach_standard(struct standard *standard)
 {
     stream_reset(standard->twin, -1, STREAM_NO_READS | STREAM_NO_WRITES);
-    if (*standard->variable == standard->twin->stream)
+    if (*standard->variable == standard->twin->stream) {
         *standard->variable = standard->original;
+    }
 }
 
 static int close_twin(struct managed_stream *twin, FILE *original)
@@ -201,17 +226,18 @@ static int close_twin(struct managed_stream *twin, FILE *original)
         result = EOF;
         error = -released;
     }
-    atomic_fetch_sub(&twin_count, 1);
     atomic_store(&twin->original, NULL);
     struct standard *standard = standard_of(original);
     if (standard != NULL) {
         detach_standard(standard);
     } else {
+        atomic_fetch_sub(&twin_count, 1);
         twin->stream->_lock = twin->own_lock;
         stream_fclose(twin);
     }
-    if (real.fclose(original) == EOF)
+    if (real.fclose(original) == EOF) {
         return EOF;
+    }
     errno = error;
     return result;
 }
@@ -228,8 +254,9 @@ int twin_close(FILE *stream, bool *closed)
 static bool make_standard(struct standard *standard)
 {
     standard->twin = stream_new(-1, STREAM_NO_READS | STREAM_NO_WRITES);
-    if (standard->twin == NULL)
+    if (standard->twin == NULL) {
         return false;
+    }
     standard->original = *standard->variable;
     share_lock(standard->twin, standard->original);
     return true;
@@ -238,44 +265,54 @@ static bool make_standard(struct standard *standard)
 static void redirect(struct standard *standard)
 {
     if (*standard->variable != standard->original || standard->original->_fileno != standard->fd ||
-        !descriptor_managed(standard->fd))
+        !descriptor_managed(standard->fd)) {
         return;
+    }
     attach_standard(standard);
     *standard->variable = standard->twin->stream;
 }
 
 void stdio_start(void)
 {
-    if (!stream_probe())
+    if (!stream_probe()) {
         return;
-    for (int i = 0; i < STANDARD_COUNT; i++)
-        if (!make_standard(&standards[i]))
+    }
+    for (int i = 0; i < STANDARD_COUNT; i++) {
+        if (!make_standard(&standards[i])) {
             return;
+        }
+    }
     stdio_active = true;
-    for (int i = 0; i < STANDARD_COUNT; i++)
+    for (int i = 0; i < STANDARD_COUNT; i++) {
         redirect(&standards[i]);
+    }
 }
 
 void stdio_redirected(int fd)
 {
-    if (!stdio_active || descriptor_foreign_memory())
+    if (!stdio_active || descriptor_foreign_memory()) {
         return;
+    }
     int saved = errno;
-    for (int i = 0; i < STANDARD_COUNT; i++)
-        if (standards[i].fd == fd)
+    for (int i = 0; i < STANDARD_COUNT; i++) {
+        if (standards[i].fd == fd) {
             redirect(&standards[i]);
+        }
+    }
     errno = saved;
 }
 
 void stdio_finish(void)
 {
     for (struct managed_stream *managed = stream_next(NULL); managed != NULL; managed = stream_next(managed)) {
-        if (managed->stream->_fileno < 0)
+        if (managed->stream->_fileno < 0) {
             continue;
+        }
         /* As exit does, without the lock if somebody else has it for good. */
         bool locked = ftrylockfile(managed->stream) == 0;
         stream_flush(managed);
-        if (locked)
+        if (locked) {
             funlockfile(managed->stream);
+        }
     }
 }

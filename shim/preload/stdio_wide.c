@@ -14,8 +14,9 @@
 
 int wide_orient(struct managed_stream *managed, int wanted)
 {
-    if (managed->orientation == 0)
+    if (managed->orientation == 0) {
         managed->orientation = wanted;
+    }
     return managed->orientation;
 }
 
@@ -33,8 +34,9 @@ wint_t wide_put(struct managed_stream *managed, wchar_t character)
         set_error_flag(managed);
         return WEOF;
     }
-    if (length == 1) /* a newline flushes a line-buffered stream */
+    if (length == 1) { /* a newline flushes a line-buffered stream */
         return real.fputc_unlocked((unsigned char)bytes[0], managed->stream) == EOF ? WEOF : (wint_t)character;
+    }
     return real.fwrite_unlocked(bytes, 1, length, managed->stream) == length ? (wint_t)character : WEOF;
 }
 
@@ -50,14 +52,16 @@ static int put_characters(struct managed_stream *managed, const wchar_t *string,
         failed = length == (size_t)-1;
         used += failed ? 0 : length;
         if (used >= PIECE) {
-            if (real.fwrite_unlocked(bytes, 1, used, managed->stream) != used)
+            if (real.fwrite_unlocked(bytes, 1, used, managed->stream) != used) {
                 return -1;
+            }
             used = 0;
         }
     }
     int error = errno;
-    if (used > 0 && real.fwrite_unlocked(bytes, 1, used, managed->stream) != used)
+    if (used > 0 && real.fwrite_unlocked(bytes, 1, used, managed->stream) != used) {
         return -1;
+    }
     if (failed) {
         memset(&managed->write_state, 0, sizeof managed->write_state);
         set_error_flag(managed);
@@ -78,18 +82,21 @@ static wchar_t *format_long(const wchar_t *format, va_list arguments, int *count
     const size_t most = (size_t)1 << 28;
     for (size_t size = FIRST; size <= most; size *= 4) {
         wchar_t *text = malloc(size * sizeof *text);
-        if (text == NULL)
+        if (text == NULL) {
             return NULL;
+        }
         va_list copy;
         va_copy(copy, arguments);
         errno = 0;
         *count = vswprintf(text, size, format, copy);
         va_end(copy);
-        if (*count >= 0)
+        if (*count >= 0) {
             return text;
+        }
         free(text);
-        if (errno != 0 && errno != EOVERFLOW && errno != E2BIG)
+        if (errno != 0 && errno != EOVERFLOW && errno != E2BIG) {
             return NULL;
+        }
     }
     errno = EOVERFLOW;
     return NULL;
@@ -142,8 +149,9 @@ wint_t wide_get(struct managed_stream *managed)
             set_error_flag(managed);
             return WEOF;
         }
-        if (length <= 1)
+        if (length <= 1) {
             return length == 0 ? L'\0' : (wint_t)character;
+        }
     }
 }
 
@@ -151,21 +159,25 @@ wchar_t *wide_get_string(struct managed_stream *managed, wchar_t *string, int si
 {
     int count = 0;
     int error_before = managed->stream->_flags & STREAM_ERROR;
-    if (size <= 0)
+    if (size <= 0) {
         return NULL;
+    }
     managed->stream->_flags &= ~STREAM_ERROR;
     while (count < size - 1) {
         wint_t character = wide_get(managed);
-        if (character == WEOF)
+        if (character == WEOF) {
             break;
+        }
         string[count++] = (wchar_t)character;
-        if (character == L'\n')
+        if (character == L'\n') {
             break;
+        }
     }
     bool failed = (managed->stream->_flags & STREAM_ERROR) != 0 && errno != EAGAIN;
     managed->stream->_flags |= error_before;
-    if (failed || (count == 0 && size > 1))
+    if (failed || (count == 0 && size > 1)) {
         return NULL;
+    }
     string[count] = L'\0';
     return string;
 }
@@ -174,13 +186,17 @@ wint_t wide_unget(struct managed_stream *managed, wint_t character)
 {
     char bytes[MB_LEN_MAX];
     mbstate_t state = {0};
-    if (character == WEOF)
+    if (character == WEOF) {
         return WEOF;
+    }
     size_t length = wcrtomb(bytes, (wchar_t)character, &state);
-    if (length == (size_t)-1)
+    if (length == (size_t)-1) {
         return WEOF;
-    for (size_t i = length; i > 0; i--)
-        if (ungetc((unsigned char)bytes[i - 1], managed->stream) == EOF)
+    }
+    for (size_t i = length; i > 0; i--) {
+        if (ungetc((unsigned char)bytes[i - 1], managed->stream) == EOF) {
             return WEOF;
+        }
+    }
     return character;
 }

@@ -1,0 +1,183 @@
+# For the tests of whole programs (tests/programs/*.sh), which source it: a temporary directory, TAP, the shim, servers
+# and the account. Bash.
+#
+# A test is a function named by what holds. It fails with the first command in it that fails; run_tests runs them.
+
+set -u
+export LC_ALL=C.UTF-8
+
+account_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$account_dir/../.." && pwd)
+build=${BUILD:-$root/build}
+case $build in
+/*) ;;
+*) build=$root/$build ;;
+esac
+
+library=${LIBRARY-$build/libmplogshim.so} # set but empty: see the tests fail without the shim
+unset "${!MPLOGSHIM_@}" LD_PRELOAD PYTHONUNBUFFERED NODE_OPTIONS JAVA_TOOL_OPTIONS FAKETIME TZ
+checker=$build/tests/checker
+writer=$build/tests/writer
+writer_fortified=$build/tests/writer_fortified
+writer_cpp=$build/tests/account/writer_cpp
+python=/usr/bin/python3
+time_limit=60 # seconds, for any one program
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/mplogshim-test.XXXXXX")
+servers=$work/servers # pids, one a line
+: >"$servers"
+cd "$work" || exit 1
+
+clean_up() {
+    local pid
+    while read -r pid; do
+        kill -TERM "$pid" 2>/dev/null
+    done <"$servers"
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Runs a command under the shim, with a time limit. $rules are its rules.
+shim() {
+    timeout -k 5 "$time_limit" env MPLOGSHIM_LOGS="$rules" MPLOGSHIM_STRICT=1 ${library:+LD_PRELOAD="$library"} "$@"
+}
+
+# The same without the shim.
+plain() {
+    timeout -k 5 "$time_limit" "$@"
+}
+
+# Names a log in the directory of the test that runs: $log and $directory; and $rules, with the keys given.
+new_log() { # [KEY=VALUE,...]
+    directory=$work/log.$BASHPID
+    mkdir "$directory"
+    log=$directory/app.log
+    rules=$directory/*.log${1:+,$1}
+    started=()
+}
+
+# Starts a command under the shim in the background; finish waits for all that were started, and fails if one failed.
+start() {
+    shim "$@" </dev/null &
+    started+=($!)
+}
+
+# The same with standard output appended to the log, as a shell does it for a program that it starts.
+start_redirected() {
+    shim "$@" </dev/null >>"$log" &
+    started+=($!)
+}
+
+finish() {
+    local pid status=0
+    for pid in "${started[@]}"; do
+        wait "$pid" || { status=$?; echo "process $pid ended with status $status"; }
+    done
+    started=()
+    return "$status"
+}
+
+# Starts a server under the shim in a session of its own; its pid (that of its time limit, which passes signals on) is
+# in $server.
+start_server() {
+    setsid timeout -k 5 "$time_limit" env MPLOGSHIM_LOGS="$rules" MPLOGSHIM_STRICT=1 \
+        ${library:+LD_PRELOAD="$library"} "$@" </dev/null &
+    server=$!
+    echo "$server" >>"$servers"
+}
+
+# Ends a server and waits for its end: its exit status.
+stop_server() { # PID
+    local status=0
+    kill -TERM "$1"
+    wait "$1" || status=$?
+    sed -i "/^$1\$/d" "$servers"
+    return "$status"
+}
+
+# Waits until a command succeeds, 20 seconds at most.
+wait_until() {
+    local deadline=$((SECONDS + 20))
+    until "$@"; do
+        if ((SECONDS > deadline)); then
+            echo "waited in vain for: $*"
+            return 1
+        fi
+        sleep 0.02
+    done
+}
+
+# The account of the log: fails if a line is lost, doubled, torn or out of order. Arguments as the checker's.
+account() {
+    local options=()
+    while [[ ${1:-} == -* ]]; do
+        options+=("$1" "$2")
+        shift 2
+    done
+    "$checker" "${options[@]}" "$log" "$@"
+}
+
+# Runs a command with and without the shim, each in a directory of its own in which it logs to app.log: what it prints,
+# its exit status and the bytes that it logs must be the same, whatever the number of files. $rules are relative.
+same_with_and_without_the_shim() {
+    local kind
+    rules='app.log,max_bytes=4K'
+    for kind in plain shim; do
+        directory=$work/$kind.$BASHPID
+        mkdir "$directory"
+        (
+            cd "$directory" || exit
+            status=0
+            "$kind" "$@" </dev/null >output 2>errors || status=$?
+            echo "$status" >status
+            "$checker" --cat app.log >history
+        )
+    done
+    local file
+    for file in output errors status history; do
+        diff -a "$work/plain.$BASHPID/$file" "$directory/$file"
+    done
+    if [ -n "$library" ] && [ ! -e "$directory/app.log.1" ]; then
+        echo "under the shim, nothing was rotated: $*"
+        ls -lA "$directory"
+        return 1
+    fi
+    rm -r "$work/plain.$BASHPID" "$directory"
+}
+
+# Fails the whole file, in one test, if a program is not installed.
+need() {
+    local program
+    for program in "$@"; do
+        if ! type -P "$program" >/dev/null; then
+            echo "1..1"
+            echo "not ok 1 - $program is installed"
+            exit 1
+        fi
+    done
+}
+
+# Runs the test functions that are named, or those of them that the command line names, and exits.
+run_tests() {
+    local number=0 failed=0 name output status
+    echo "1..$#"
+    for name in "$@"; do
+        number=$((number + 1))
+        output=$(
+            set -e
+            "$name" 2>&1
+        )
+        status=$?
+        rm -rf "$work"/log.*
+        if ((status == 0)); then
+            echo "ok $number - $name"
+        else
+            failed=1
+            sed 's/^/# /; 60q' <<<"$output"
+            echo "not ok $number - $name"
+        fi
+    done
+    exit "$failed"
+}

@@ -1,0 +1,265 @@
+/*
+ * One rotation with one of its system calls failing, for each call and each error that it may really give.
+ *
+ * The log rotates at five lines. Lines 1 to 10 make one archive and fill the live file; line 11 rotates. Each case runs
+ * in a process of its own.
+ */
+#include "../unit/log_scene.h"
+#include "faults.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+enum { ROTATING_LINE = 11, LAST_FAULTY_LINE = 20, LAST_LINE = 40, ERRORS = 8 };
+
+struct file_system {
+    const char *name;
+    bool no_rename_flags;
+    bool no_links;
+};
+static const struct file_system file_systems[] = {
+    {"complete", false, false},
+    {"without rename flags", true, false},
+    {"without rename flags and links", true, true},
+};
+
+/* What a case tells its parent: shared memory. */
+static struct report {
+    const char *trace[FAULT_CALLS];
+    int calls;
+    bool rotated; /* by the line with the fault */
+    bool pending; /* an archive without its final name was left by it */
+} *report;
+
+struct realistic {
+    const char *call;
+    int errors[ERRORS];
+};
+static const struct realistic realistic[] = {
+    {"openat", {ENOSPC, EACCES, EMFILE, EROFS, EIO, EDQUOT, EINTR}},
+    {"close", {EIO, EINTR}},
+    {"pread", {EIO}},
+    {"pwrite", {ENOSPC, EIO, EDQUOT, EINTR}},
+    {"lseek", {EIO}},
+    {"fstatat", {EIO, EACCES}},
+    {"ftruncate", {ENOSPC, EROFS, EIO, EDQUOT, EINTR}},
+    {"fchmod", {EROFS, EIO, EDQUOT}},
+    {"fchown", {EROFS, EIO, EDQUOT}},
+    {"renameat2", {ENOSPC, EACCES, EROFS, EIO, EDQUOT}},
+    {"linkat", {ENOSPC, EACCES, EROFS, EIO, EDQUOT}},
+    {"unlinkat", {EACCES, EROFS, EIO}},
+    {"getdents64", {EIO}},
+    {"lock", {ENOLCK, EINTR, EIO}},
+    {"dupfd", {EMFILE}},
+    {"dup3", {EMFILE, EBUSY, EINTR}},
+};
+
+static const int *errors_of(const char *call)
+{
+    static const int none[ERRORS];
+    for (size_t i = 0; i < sizeof realistic / sizeof realistic[0]; i++) {
+        if (strcmp(realistic[i].call, call) == 0) {
+            return realistic[i].errors;
+        }
+    }
+    return none;
+}
+
+/* In the process of a case: a failure ends it. */
+static void require(bool holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "%s\n", what);
+        _exit(1);
+    }
+}
+
+static bool directory_has_pending(const char *directory)
+{
+    struct history *history = history_read(directory);
+    bool pending = history->pending > 0;
+    free(history);
+    return pending;
+}
+
+static void run(struct scene *scene, const struct faults *wanted)
+{
+    scene_start(scene);
+    faults_install(wanted);
+    scene_attach(scene);
+    require(scene_write_lines(scene, 1, ROTATING_LINE - 1), "a line before the fault was not written");
+    scene_pass(2); /* so that the live file and the lock file are looked at too */
+    faults_arm();
+    require(scene_write(scene, ROTATING_LINE) == LINE_LENGTH, "the line with the fault was not written");
+    report->calls = faults.count;
+    report->rotated = temporary_length(scene->directory, LOG_NAME) <= LINE_LENGTH;
+    report->pending = directory_has_pending(scene->directory);
+    for (int line = ROTATING_LINE + 1; wanted->kind == FAULT_FROM && line <= LAST_FAULTY_LINE; line++) {
+        scene_pass(2);
+        require(scene_write(scene, line) == LINE_LENGTH, "a line while the fault lasted was not written");
+    }
+    faults_disarm();
+    scene_pass(2);
+    int next = wanted->kind == FAULT_FROM ? LAST_FAULTY_LINE + 1 : ROTATING_LINE + 1;
+    require(scene_write_lines(scene, next, LAST_LINE), "a line after the fault was not written");
+    scene_settle();
+    _exit(0);
+}
+
+static bool events_are_right(const struct scene *scene, const struct faults *wanted)
+{
+    int rotate = scene_events(scene, "rotate_failed");
+    int lock = scene_events(scene, "lock_timeout");
+    int archive = scene_events(scene, "archive_failed");
+    /* A settle lock that is not to be had once is tried again at the next write, without a word. */
+    bool left = report->pending && strcmp(wanted->call, "lock") != 0;
+    bool failed = !report->rotated || left;
+    bool good = rotate <= 1 && lock <= 1 && archive <= 1 && rotate + lock + archive >= failed &&
+                (wanted->kind != FAULT_ONE || rotate + lock + archive <= 1) &&
+                scene_events(scene, "rotate_recovered") == rotate && scene_events(scene, "lock_recovered") == lock;
+    if (!good) {
+        char *events = temporary_read(scene->directory, DIAG_NAME);
+        fprintf(stderr, "%s, %s; events:\n%s", report->rotated ? "rotated" : "not rotated",
+                report->pending ? "pending" : "settled", events == NULL ? "" : events);
+        free(events);
+    }
+    return good;
+}
+
+/* Runs a case; how many things were wrong. */
+static int run_case(const struct faults *wanted)
+{
+    struct scene scene;
+    int status = -1;
+    scene_make(&scene);
+    scene.rule.max_bytes = 5 * LINE_LENGTH;
+    pid_t child = fork();
+    if (child == 0) {
+        run(&scene, wanted);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    bool good = status == 0;
+    good = history_holds(scene.directory, LAST_LINE, 0) && good;
+    good = history_is_settled(scene.directory) && good;
+    good = events_are_right(&scene, wanted) && good;
+    if (!good) {
+        fprintf(stderr, "^^^ %s, call %d (%s), error %d (%s)%s%s\n\n",
+                wanted->kind == FAULT_FROM ? "all calls" : "one call", wanted->at, wanted->call, wanted->error,
+                diag_errno(wanted->error), wanted->no_rename_flags ? ", no rename flags" : "",
+                wanted->no_links ? ", no links" : "");
+    }
+    temporary_remove(scene.directory);
+    return !good;
+}
+
+static struct faults faults_of(const struct file_system *file_system)
+{
+    return (struct faults){.call = "none", .no_rename_flags = file_system->no_rename_flags, .no_links = file_system->no_links};
+}
+
+/* The calls of the rotation when nothing fails. Returns how many. */
+static int trace(const struct file_system *file_system, const char *calls[FAULT_CALLS], int *wrong)
+{
+    struct faults wanted = faults_of(file_system);
+    wanted.trace = report->trace;
+    *wrong = run_case(&wanted);
+    assert_true(report->rotated);
+    assert_in_range(report->calls, 10, FAULT_CALLS);
+    memcpy(calls, report->trace, sizeof report->trace);
+    return report->calls;
+}
+
+static bool is_first_of_its_kind(const char *const calls[], int at)
+{
+    for (int i = 0; i < at; i++) {
+        if (strcmp(calls[i], calls[at]) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int fail_each(const struct file_system *file_system, enum fault_kind kind)
+{
+    const char *calls[FAULT_CALLS];
+    int wrong;
+    int count = trace(file_system, calls, &wrong);
+    for (int at = 0; at < count; at++) {
+        const int *errors = errors_of(calls[at]);
+        for (int i = 0; errors[i] != 0 && (kind == FAULT_ONE || is_first_of_its_kind(calls, at)); i++) {
+            struct faults wanted = faults_of(file_system);
+            wanted.kind = kind;
+            wanted.at = at;
+            wanted.error = errors[i];
+            wanted.call = calls[at];
+            wrong += run_case(&wanted);
+        }
+    }
+    return wrong;
+}
+
+static void rotation_keeps_every_line_on_each_file_system(void **state)
+{
+    const char *calls[FAULT_CALLS];
+    (void)state;
+    for (size_t i = 0; i < sizeof file_systems / sizeof file_systems[0]; i++) {
+        int wrong;
+        trace(&file_systems[i], calls, &wrong);
+        assert_int_equal(wrong, 0);
+    }
+}
+
+static void rotation_keeps_every_line_when_one_call_fails(void **state)
+{
+    (void)state;
+    assert_int_equal(fail_each(&file_systems[0], FAULT_ONE), 0);
+}
+
+static void rotation_keeps_every_line_when_one_call_fails_without_rename_flags(void **state)
+{
+    (void)state;
+    assert_int_equal(fail_each(&file_systems[1], FAULT_ONE), 0);
+}
+
+static void rotation_keeps_every_line_when_one_call_fails_without_rename_flags_and_links(void **state)
+{
+    (void)state;
+    assert_int_equal(fail_each(&file_systems[2], FAULT_ONE), 0);
+}
+
+static void rotation_keeps_every_line_while_a_call_keeps_failing(void **state)
+{
+    (void)state;
+    assert_int_equal(fail_each(&file_systems[0], FAULT_FROM), 0);
+}
+
+static void rotation_keeps_every_line_while_a_call_keeps_failing_without_rename_flags(void **state)
+{
+    (void)state;
+    assert_int_equal(fail_each(&file_systems[1], FAULT_FROM), 0);
+}
+
+static void rotation_keeps_every_line_while_a_call_keeps_failing_without_rename_flags_and_links(void **state)
+{
+    (void)state;
+    assert_int_equal(fail_each(&file_systems[2], FAULT_FROM), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rotation_keeps_every_line_on_each_file_system),
+        cmocka_unit_test(rotation_keeps_every_line_when_one_call_fails),
+        cmocka_unit_test(rotation_keeps_every_line_when_one_call_fails_without_rename_flags),
+        cmocka_unit_test(rotation_keeps_every_line_when_one_call_fails_without_rename_flags_and_links),
+        cmocka_unit_test(rotation_keeps_every_line_while_a_call_keeps_failing),
+        cmocka_unit_test(rotation_keeps_every_line_while_a_call_keeps_failing_without_rename_flags),
+        cmocka_unit_test(rotation_keeps_every_line_while_a_call_keeps_failing_without_rename_flags_and_links),
+    };
+    report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return report == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}

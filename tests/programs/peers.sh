@@ -1,0 +1,130 @@
+#!/bin/bash
+# Where other ways of sharing or rotating a log lose or tear lines: each of these must show none here.
+source "$(dirname "$0")/../account/lib.sh"
+need "$python" setpriv
+
+# logrotate's copytruncate: 5 % of the lines lost.
+four_writers_at_full_speed_lose_nothing() {
+    new_log max_bytes=256K
+    for id in 1 2 3 4; do
+        start "$writer" write "$log" "$id" 10000
+    done
+    finish
+    account --min-rotations 20 --max-bytes 262144 {1,2,3,4}=10000
+}
+
+# Pipe loggers: thousands of lines torn, because a pipe takes 4 KiB in one piece.
+eight_writers_of_lines_longer_than_a_pipe_takes_in_one_piece_tear_nothing() {
+    new_log max_bytes=512K
+    for id in 1 2 3 4 5 6 7 8; do
+        start "$writer" --length 6000-6000 write "$log" "$id" 300
+    done
+    finish
+    account --min-rotations 20 --max-bytes 524288 {1,2,3,4,5,6,7,8}=300
+}
+
+# Pipe loggers: kill -9 loses hundreds of lines that a program was told are written, and ends the other programs.
+a_killed_writer_loses_nothing_that_it_was_told_is_written() {
+    new_log max_bytes=16K
+    local counts=() id told pid
+    acknowledged() { (($(cat "$directory/told.$id" 2>/dev/null || echo 0) > 300 * id)); }
+    start "$writer" write "$log" 100 20000
+    for id in 1 2 3 4 5; do
+        LD_PRELOAD=$library MPLOGSHIM_LOGS=$rules "$writer" --acknowledge "$directory/told.$id" write "$log" "$id" 1000000 &
+        pid=$!
+        wait_until acknowledged
+        kill -KILL "$pid"
+        wait "$pid" || true
+        read -r told <"$directory/told.$id"
+        counts+=("$id=$told-$((told + 1))")
+    done
+    finish
+    account --min-rotations 20 --max-bytes 16384 "${counts[@]}" 100=20000
+}
+
+# Rotating handlers that each go by their own settings: a third of the lines lost.
+processes_with_different_settings_lose_nothing() {
+    new_log
+    for id in 1 2 3 4; do
+        rules="$directory/*.log,max_bytes=$((id * 16))K"
+        start "$writer" fprintf "$log" "$id" 5000 2>/dev/null
+    done
+    finish
+    account --min-rotations 20 {1,2,3,4}=5000
+}
+
+# Moving a log away without a signal to its writers: they go on in the old file for good.
+a_log_that_is_moved_away_is_followed_by_all_writers_within_a_second() {
+    new_log max_bytes=1G
+    local round newest
+    for id in 1 2 3; do
+        start "$writer" --buffering line fprintf "$log" "$id" 2400 800
+    done
+    for round in 4 3 2; do
+        wait_until test -s "$log"
+        mv "$log" "$log.$round"
+        newest=$(date +%s%N)
+        wait_until test -s "$log"
+        (($(date +%s%N) - newest < 1500000000))
+    done
+    finish
+    # The archives that the administrator made count as such: the first that was moved away is the oldest.
+    account --min-rotations 3 --max-rotations 3 {1,2,3}=2400
+}
+
+# A handler that fails when it cannot rotate: the program's lines go on into the file that it has.
+without_permission_to_rotate_every_line_is_written_and_one_line_says_so() {
+    if ((EUID != 0)); then
+        echo "not root: cannot become another user"
+        return 0
+    fi
+    new_log max_bytes=8K
+    chmod 755 "$work" "$directory"
+    install -o nobody -m 644 /dev/null "$log"
+    install -m 755 "$writer" "$directory/writer" # where another user can reach them
+    if [ -n "$library" ]; then
+        install -m 755 "$library" "$directory/library.so"
+        library=$directory/library.so
+    fi
+    for id in 1 2 3; do
+        start setpriv --reuid=nobody --regid=nogroup --clear-groups \
+            "$directory/writer" write "$log" "$id" 1000 2>"$directory/said.$id"
+    done
+    finish || { head "$directory"/said.*; return 1; }
+    account --max-rotations 0 {1,2,3}=1000
+    for id in 1 2 3; do
+        grep -q "^mplogshim: rotate_failed log=$log " "$directory/said.$id"
+        (($(wc -l <"$directory/said.$id") <= 4)) # at most one a second for each event
+    done
+}
+
+# A process that is stopped, or a stranger, while it holds the lock: everybody else waits for ever.
+a_lock_that_is_never_given_back_holds_nobody_up_for_longer_than_the_timeout() {
+    new_log max_bytes=8K,lock_timeout=100ms
+    local holder
+    shim "$writer" write "$log" 1 10
+    "$python" -c '
+import fcntl, os, sys, time
+lock = os.open(sys.argv[1], os.O_RDWR)
+fcntl.lockf(lock, fcntl.LOCK_EX, 1, 0)
+open(sys.argv[2], "w").close()
+time.sleep(60)' "$directory/.app.log.lock" "$directory/held" &
+    holder=$!
+    echo "$holder" >>"$servers"
+    wait_until test -e "$directory/held"
+    shim "$writer" write "$log" 2 10 2>"$directory/said"
+    kill "$holder"
+    wait "$holder" || true
+    grep -q "^mplogshim: lock_timeout log=$log" "$directory/said"
+    shim "$writer" write "$log" 3 500
+    account --min-rotations 5 1=10 2=10 3=500
+}
+
+run_tests \
+    four_writers_at_full_speed_lose_nothing \
+    eight_writers_of_lines_longer_than_a_pipe_takes_in_one_piece_tear_nothing \
+    a_killed_writer_loses_nothing_that_it_was_told_is_written \
+    processes_with_different_settings_lose_nothing \
+    a_log_that_is_moved_away_is_followed_by_all_writers_within_a_second \
+    without_permission_to_rotate_every_line_is_written_and_one_line_says_so \
+    a_lock_that_is_never_given_back_holds_nobody_up_for_longer_than_the_timeout
