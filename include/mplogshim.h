@@ -12,7 +12,10 @@
 /*
  * The lock file of /dir/app.log is /dir/.app.log.lock, or the log's path with '%' for '/' in lock_dir.
  *
- *   bytes 0 .. 4095   the page: text, "mplogshim 1\n" and then key=value lines, padded with NUL
+ *   bytes 0 .. 4095   the page: text, "mplogshim 1\n" and then key=value lines of fixed width at fixed places,
+ *                     with NUL between them: begun= (when the live file was begun, seconds of the epoch), settled= (the
+ *                     generation up to which archives have their final names), record= (generation, offset and length
+ *                     of the last record that was about to cross a page of the file)
  *   bytes 4096 ..     one byte for every rotation: the file's length is the generation
  *
  * A changed length never means anything but "look again". fcntl locks on single bytes of the page say who does what.

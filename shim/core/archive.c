@@ -52,6 +52,19 @@ static void discard(struct listing *listing)
 }
 
 /*
+ * Rotations go on while the directory is read, and a listing may show the younger of two new files without the older:
+ * numbering it alone would turn their order round. One that lies there for long was left over from a lock file that
+ * was deleted since, and its generation means nothing.
+ */
+static bool may_have_elders(const struct archive_task *task, const struct name *parsed, const struct stat *status)
+{
+    enum { LONG = 10 };
+    struct timespec now = {0, 0};
+    sys.clock(CLOCK_REALTIME_COARSE, &now);
+    return parsed->generation >= (uint64_t)task->generation && status->st_ctime > now.tv_sec - LONG;
+}
+
+/*
  * A pending file that is empty was prepared and not used (or is just being prepared); one that has a second link is
  * the live file in the middle of a rotation without RENAME_EXCHANGE. Neither is an archive yet.
  */
@@ -68,7 +81,10 @@ static bool is_archive(const struct archive_task *task, const char *name, const 
     struct stat live;
     bool is_live = status.st_nlink > 1 && sys.fstatat(task->directory, task->base, &live, AT_SYMLINK_NOFOLLOW) == 0 &&
                    live.st_ino == status.st_ino && live.st_dev == status.st_dev;
-    return !*foreign && status.st_size > 0 && !is_live;
+    if (!*foreign && (status.st_size == 0 || is_live)) {
+        strcpy(task->unused, name);
+    }
+    return !*foreign && status.st_size > 0 && !is_live && !may_have_elders(task, parsed, &status);
 }
 
 static int consider(const struct archive_task *task, const struct dirent64 *entry, struct listing *listing)
@@ -105,6 +121,21 @@ static int list(const struct archive_task *task, struct listing *listing)
     }
     sys.close(fd);
     return error;
+}
+
+void archive_remove_unused(const struct archive_task *task)
+{
+    struct stat status;
+    struct stat live;
+    int dir = task->directory;
+    if (sys.fstatat(dir, task->unused, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode) ||
+        sys.fstatat(dir, task->base, &live, AT_SYMLINK_NOFOLLOW) != 0) {
+        return;
+    }
+    bool is_live = status.st_nlink > 1 && live.st_ino == status.st_ino && live.st_dev == status.st_dev;
+    if (status.st_size == 0 || is_live) {
+        sys.unlinkat(dir, task->unused, 0);
+    }
 }
 
 /* Heapsort: libc's qsort may call malloc. Oldest first. */

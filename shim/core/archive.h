@@ -13,10 +13,18 @@
 struct archive_task {
     const struct rule *rule;
     const struct period_zone *zone;
-    int directory; /* of the log */
+    int64_t generation; /* of the log, read before; a pending archive of a later one waits for its elders */
+    int directory;      /* of the log */
     const char *base;
     unsigned renames; /* at most so many in this call */
+    char *unused;     /* NAME_SIZE bytes: the name of an empty pending file that was found, or "" */
 };
+
+/*
+ * Removes the file that was found unused, if it still is empty. Under the log's lock, because a rotation may just be
+ * preparing it.
+ */
+void archive_remove_unused(const struct archive_task *task);
 
 /* 0: all archives have their final names; 1: there is more to do; or -errno. Never overwrites a file. */
 int archive_settle(const struct archive_task *task);

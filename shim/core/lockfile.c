@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* The page: lines of fixed width at fixed places, so that each is rewritten alone by whoever holds its lock. */
-enum { MAGIC_SIZE = 16, FIELD_SIZE = 32 };
+enum { MAGIC_SIZE = 16, FIELD_SIZE = 32, RECORD_SIZE = 64, RECORD_OFFSET = 128 };
 static const char magic[MAGIC_SIZE + 1] = "mplogshim 1    \n";
 static const char *const field_names[LOCKFILE_FIELDS] = {[LOCKFILE_BEGUN] = "begun=", [LOCKFILE_SETTLED] = "settled="};
 
@@ -198,18 +198,53 @@ bool lockfile_read(const struct lockfile *lockfile, enum lockfile_field field, i
            parse_decimal(line + head, FIELD_SIZE - 1 - head, value);
 }
 
+/* `value` as a sign and decimal digits that fill text[size]. */
+static void put_decimal(char *text, size_t size, int64_t value)
+{
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    text[0] = value < 0 ? '-' : '+';
+    for (size_t i = size - 1; i > 0; i--) {
+        text[i] = (char)('0' + rest % 10);
+        rest /= 10;
+    }
+}
+
 int lockfile_write(const struct lockfile *lockfile, enum lockfile_field field, int64_t value)
 {
     char line[FIELD_SIZE];
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     size_t head = strlen(field_names[field]);
     memcpy(line, field_names[field], head);
-    line[head] = value < 0 ? '-' : '+';
-    for (size_t i = FIELD_SIZE - 2; i > head; i--) {
-        line[i] = (char)('0' + rest % 10);
-        rest /= 10;
-    }
+    put_decimal(line + head, FIELD_SIZE - 1 - head, value);
     line[FIELD_SIZE - 1] = '\n';
     ssize_t written = sys.pwrite(lockfile->fd, line, sizeof line, field_offset(field));
     return written < 0 ? (int)written : 0;
+}
+
+/* "record=" and three decimal numbers of these widths, and a newline. */
+enum { RECORD_HEAD = 7, RECORD_GENERATION = 16, RECORD_NUMBER = 20 };
+
+void lockfile_announce(const struct lockfile *lockfile, int64_t generation, int64_t start, int64_t length)
+{
+    char line[RECORD_SIZE];
+    memcpy(line, "record=", RECORD_HEAD);
+    put_decimal(line + RECORD_HEAD, RECORD_GENERATION, generation);
+    put_decimal(line + RECORD_HEAD + RECORD_GENERATION, RECORD_NUMBER, start);
+    put_decimal(line + RECORD_HEAD + RECORD_GENERATION + RECORD_NUMBER, RECORD_NUMBER, length);
+    line[RECORD_SIZE - 1] = '\n';
+    sys.pwrite(lockfile->fd, line, sizeof line, RECORD_OFFSET);
+}
+
+bool lockfile_is_broken(const struct lockfile *lockfile, int64_t generation, int64_t size)
+{
+    char line[RECORD_SIZE];
+    int64_t of;
+    int64_t start;
+    int64_t length;
+    if (sys.pread(lockfile->fd, line, sizeof line, RECORD_OFFSET) != (ssize_t)sizeof line ||
+        memcmp(line, "record=", RECORD_HEAD) != 0 || !parse_decimal(line + RECORD_HEAD, RECORD_GENERATION, &of) ||
+        !parse_decimal(line + RECORD_HEAD + RECORD_GENERATION, RECORD_NUMBER, &start) ||
+        !parse_decimal(line + RECORD_HEAD + RECORD_GENERATION + RECORD_NUMBER, RECORD_NUMBER, &length)) {
+        return false;
+    }
+    return of == generation && start < size && length > size - start;
 }

@@ -48,4 +48,12 @@ enum lockfile_field { LOCKFILE_BEGUN, LOCKFILE_SETTLED, LOCKFILE_FIELDS };
 bool lockfile_read(const struct lockfile *lockfile, enum lockfile_field field, int64_t *value);
 int lockfile_write(const struct lockfile *lockfile, enum lockfile_field field, int64_t value);
 
+/*
+ * A write that a kill ends half way ends at a page of the file. Whoever is about to cross one says so first, so that
+ * the next writer can tell a broken record from a line in pieces. `start` and `length` in bytes of the live file.
+ */
+enum { LOCKFILE_FILE_PAGE = 4096 };
+void lockfile_announce(const struct lockfile *lockfile, int64_t generation, int64_t start, int64_t length);
+bool lockfile_is_broken(const struct lockfile *lockfile, int64_t generation, int64_t size);
+
 #endif

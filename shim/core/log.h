@@ -113,8 +113,9 @@ void log_settle_all(void);
 /* Calls `visit` for every writer that holds something. */
 void log_visit_held(void (*visit)(struct writer *writer));
 
-/* Around fork: the registry is in one piece in the child. */
-void log_fork_prepare(void);
+/* Around fork: the registry is in one piece in the child. False if it could not be had within a second: then not done
+ * either. */
+bool log_fork_prepare(void);
 void log_fork_done(void);
 
 /* In a fork child: no lock is held, nothing is held back (the parent has it). */

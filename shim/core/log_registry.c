@@ -13,7 +13,14 @@
 #include <errno.h>
 #include <string.h>
 
-enum { LOG_MAX = 1024, WRITER_MAX = 65536, IDLE_MAX = 16, SETTLE_RENAMES = 256, SETTLE_PAUSE = 1000000 /* ns */ };
+enum {
+    LOG_MAX = 1024,
+    WRITER_MAX = 65536,
+    IDLE_MAX = 16,
+    SETTLE_RENAMES = 256,
+    SETTLE_PAUSE = 1000000 /* ns */,
+    SECOND = 1000000000
+};
 
 static uint32_t registry_mutex;
 static struct log *logs; /* LOG_MAX */
@@ -291,6 +298,16 @@ bool log_was_rotated(const char *path, const struct rule *rule)
 /* One thread at a time: POSIX locks do not exclude threads. */
 static uint32_t settle_mutex;
 
+static void remove_unused_file(struct log *log, const struct archive_task *task)
+{
+    if (log_lock(log) == 0) {
+        if (log_lock_file(log) == 0) {
+            archive_remove_unused(task);
+        }
+        log_unlock(log);
+    }
+}
+
 static void settle_locked(struct log *log, unsigned renames)
 {
     if (log->lock.fd < 0 || lockfile_acquire(&log->lock, MPLOGSHIM_LOCK_SETTLE, UINT64_MAX) != 0) {
@@ -298,12 +315,22 @@ static void settle_locked(struct log *log, unsigned renames)
         return;
     }
     int64_t generation = lockfile_generation(&log->lock);
-    const struct archive_task task = {
-        .rule = log->rule, .zone = log->zone, .directory = log->directory, .base = log->base, .renames = renames};
+    static char unused[NAME_SIZE]; /* under settle_mutex */
+    unused[0] = '\0';
+    const struct archive_task task = {.rule = log->rule,
+                                      .zone = log->zone,
+                                      .generation = generation,
+                                      .directory = log->directory,
+                                      .base = log->base,
+                                      .renames = renames,
+                                      .unused = unused};
     int result = archive_settle(&task);
     if (result == 0) {
+        if (unused[0] != '\0') {
+            remove_unused_file(log, &task);
+        }
         lockfile_write(&log->lock, LOCKFILE_SETTLED, generation);
-        log->unsettled = lockfile_generation(&log->lock) != generation;
+        log->unsettled = unused[0] != '\0' || lockfile_generation(&log->lock) != generation;
         log_succeeded(log, TROUBLE_ARCHIVE);
     } else if (result < 0) {
         log_failed(log, TROUBLE_ARCHIVE, "settle", result);
@@ -333,8 +360,9 @@ void log_settle_some(struct log *log)
 
 void log_settle_all(void)
 {
+    enum { ROUNDS = 8 }; /* files that were prepared and not used go one in each */
     for (size_t i = 0; i < log_count; i++) {
-        if (logs[i].unsettled) {
+        for (int round = 0; round < ROUNDS && logs[i].unsettled; round++) {
             settle(&logs[i], UINT32_MAX);
         }
     }
@@ -349,9 +377,9 @@ void log_visit_held(void (*visit)(struct writer *writer))
     }
 }
 
-void log_fork_prepare(void)
+bool log_fork_prepare(void)
 {
-    guard_mutex_lock(&registry_mutex, 1000000000);
+    return guard_mutex_lock(&registry_mutex, SECOND);
 }
 
 void log_fork_done(void)

@@ -105,6 +105,35 @@ static size_t piece_length(const struct log *log, struct record *record, size_t 
     return whole > 0 ? whole : line_first(record->pieces, count, length);
 }
 
+static bool last_byte_is_newline(const struct log *log, off_t size)
+{
+    char last = '\n';
+    int fd = sys.openat(log->directory, log->base, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+    if (fd >= 0) {
+        sys.pread(fd, &last, 1, size - 1);
+        sys.close(fd);
+    }
+    return last == '\n';
+}
+
+/*
+ * A writer that was killed in the middle of a record leaves the beginning of a line. The next record ends that line,
+ * so that its own first one stays whole. `size` is the live file's, `piece` what is about to be written.
+ */
+static void guard_pages(struct log *log, const struct writer *writer, off_t size, size_t piece)
+{
+    off_t used = size % LOCKFILE_FILE_PAGE;
+    if (used == 0 && size > 0 && writer->midline == 0 && lockfile_is_broken(&log->lock, writer->generation, size) &&
+        !last_byte_is_newline(log, size)) {
+        const struct iovec newline = {.iov_base = (char[]){'\n'}, .iov_len = 1};
+        sys.writev(writer->fd, &newline, 1);
+        size++;
+    }
+    if ((uint64_t)used + piece > LOCKFILE_FILE_PAGE) {
+        lockfile_announce(&log->lock, writer->generation, size, (int64_t)piece);
+    }
+}
+
 /* Under both locks: the writer's descriptor is the live file, and there is room. Bytes to write, or -errno. */
 static ssize_t make_room(struct log *log, struct writer *writer, struct record *record, size_t skip)
 {
@@ -122,9 +151,12 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
     }
     size_t piece = piece_length(log, record, skip, length, (uint64_t)size);
     if (is_due(log, writer, size, piece) && log_may_try(log, TROUBLE_ROTATE) && log_rotate(log, writer) == 0) {
+        size = 0;
         piece = piece_length(log, record, skip, length, 0);
     }
-    return (ssize_t)(log->trouble[TROUBLE_ROTATE] ? length : piece);
+    piece = log->trouble[TROUBLE_ROTATE] ? length : piece;
+    guard_pages(log, writer, size, piece);
+    return (ssize_t)piece;
 }
 
 /*

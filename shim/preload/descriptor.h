@@ -37,6 +37,9 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
 int descriptor_release(int fd);
 int descriptor_release_all(void);
 
+/* How many bytes of an unfinished line are held: the file ends that much later than it seems. */
+size_t descriptor_held(int fd);
+
 /*
  * open(2) with everything that a log needs: O_APPEND, `truncate`, taken into the table. For any path: what is no
  * log is opened exactly as asked. Returns the descriptor.

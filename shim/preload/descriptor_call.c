@@ -109,6 +109,12 @@ int descriptor_release(int fd)
     return error == -ESTALE ? 0 : error;
 }
 
+size_t descriptor_held(int fd)
+{
+    const struct writer *writer = descriptor_writer(fd);
+    return writer == NULL ? 0 : writer->held;
+}
+
 static int release_error;
 
 static void release_writer(struct writer *writer)

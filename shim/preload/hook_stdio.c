@@ -95,9 +95,9 @@ EXPORT int puts(const char *text)
         return EOF;
     }
     size_t length = strlen(text);
-    flockfile(routed);
+    int state = stream_lock(routed);
     bool written = real.fwrite_unlocked(text, 1, length, routed) == length && real.putc_unlocked('\n', routed) != EOF;
-    funlockfile(routed);
+    stream_unlock(routed, state);
     if (!written) {
         return EOF;
     }

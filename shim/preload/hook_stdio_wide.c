@@ -2,14 +2,14 @@
 #include "real.h"
 #include "stdio_private.h"
 
-/* The managed stream, locked, if wide characters may be used on it; else NULL. */
-static bool lock_wide(struct managed_stream *managed)
+/* Locks the stream if wide characters may be used on it. */
+static bool lock_wide(struct managed_stream *managed, int *state)
 {
-    flockfile(managed->stream);
+    *state = stream_lock(managed->stream);
     if (wide_orient(managed, 1) > 0) {
         return true;
     }
-    funlockfile(managed->stream);
+    stream_unlock(managed->stream, *state);
     return false;
 }
 
@@ -25,11 +25,12 @@ EXPORT wint_t fputwc(wchar_t character, FILE *stream)
     if (managed == NULL) {
         return real.fputwc(character, stream);
     }
-    if (!lock_wide(managed)) {
+    int state;
+    if (!lock_wide(managed, &state)) {
         return WEOF;
     }
     wint_t result = wide_put(managed, character);
-    funlockfile(managed->stream);
+    stream_unlock(managed->stream, state);
     return result;
 }
 EXPORT_ALIAS(putwc, fputwc);
@@ -60,11 +61,12 @@ EXPORT int fputws(const wchar_t *text, FILE *stream)
     if (managed == NULL) {
         return real.fputws(text, stream);
     }
-    if (!lock_wide(managed)) {
+    int state;
+    if (!lock_wide(managed, &state)) {
         return EOF;
     }
     int result = wide_put_string(managed, text);
-    funlockfile(managed->stream);
+    stream_unlock(managed->stream, state);
     return result;
 }
 
@@ -79,11 +81,12 @@ EXPORT int fputws_unlocked(const wchar_t *text, FILE *stream)
 
 static int print_managed(struct managed_stream *managed, const wchar_t *format, va_list arguments)
 {
-    if (!lock_wide(managed)) {
+    int state;
+    if (!lock_wide(managed, &state)) {
         return EOF;
     }
     int result = wide_print(managed, format, arguments);
-    funlockfile(managed->stream);
+    stream_unlock(managed->stream, state);
     return result;
 }
 
@@ -152,11 +155,12 @@ EXPORT wint_t fgetwc(FILE *stream)
     if (managed == NULL) {
         return real.fgetwc(stream);
     }
-    if (!lock_wide(managed)) {
+    int state;
+    if (!lock_wide(managed, &state)) {
         return WEOF;
     }
     wint_t result = wide_get(managed);
-    funlockfile(managed->stream);
+    stream_unlock(managed->stream, state);
     return result;
 }
 EXPORT_ALIAS(getwc, fgetwc);
@@ -177,11 +181,12 @@ EXPORT wchar_t *fgetws(wchar_t *string, int size, FILE *stream)
     if (managed == NULL) {
         return real.fgetws(string, size, stream);
     }
-    if (!lock_wide(managed)) {
+    int state;
+    if (!lock_wide(managed, &state)) {
         return NULL;
     }
     wchar_t *result = wide_get_string(managed, string, size);
-    funlockfile(managed->stream);
+    stream_unlock(managed->stream, state);
     return result;
 }
 
@@ -200,10 +205,11 @@ EXPORT wint_t ungetwc(wint_t character, FILE *stream)
     if (managed == NULL) {
         return real.ungetwc(character, stream);
     }
-    if (!lock_wide(managed)) {
+    int state;
+    if (!lock_wide(managed, &state)) {
         return WEOF;
     }
     wint_t result = wide_unget(managed, character);
-    funlockfile(managed->stream);
+    stream_unlock(managed->stream, state);
     return result;
 }

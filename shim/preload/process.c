@@ -25,27 +25,29 @@ static void forked(void)
     log_forked();
 }
 
+static __thread bool fork_prepared;
+
 static void before_fork(void)
 {
     struct rare rare;
     descriptor_release_all();
     if (rare_enter(&rare)) {
-        log_fork_prepare();
+        fork_prepared = log_fork_prepare();
         rare_leave(&rare);
     }
 }
 
 static void after_fork_in_parent(void)
 {
-    struct rare rare;
-    if (rare_enter(&rare)) {
+    if (fork_prepared) {
+        fork_prepared = false;
         log_fork_done();
-        rare_leave(&rare);
     }
 }
 
 static void after_fork_in_child(void)
 {
+    fork_prepared = false;
     if (descriptor_active()) {
         guard_forked();
     }

@@ -129,22 +129,29 @@ static int flush_managed(struct managed_stream *managed)
     return EOF;
 }
 
+static void unlock(void *stream)
+{
+    funlockfile(stream);
+}
+
+/* A cancellation point, as glibc's. */
+static int flush_locked(struct managed_stream *managed)
+{
+    int result;
+    flockfile(managed->stream);
+    pthread_cleanup_push(unlock, managed->stream);
+    result = flush_managed(managed);
+    pthread_cleanup_pop(1);
+    return result;
+}
+
 int stdio_fflush(FILE *stream, int (*next)(FILE *))
 {
-    FILE *routed = stdio_route(stream);
-    struct managed_stream *managed = stdio_active ? stream_managed(routed) : NULL;
+    struct managed_stream *managed = stdio_active ? stream_managed(twin_route(stream)) : NULL;
     if (managed == NULL) {
         return next(stream);
     }
-    bool locking = next == real.fflush;
-    if (locking) {
-        flockfile(routed);
-    }
-    int result = flush_managed(managed);
-    if (locking) {
-        funlockfile(routed);
-    }
-    return result;
+    return next == real.fflush_unlocked ? flush_managed(managed) : flush_locked(managed);
 }
 
 int stdio_fflush_all(void)
@@ -158,9 +165,9 @@ int stdio_fflush_all(void)
         if (atomic_load(&managed->original) == NULL) {
             continue;
         }
-        flockfile(managed->stream);
+        int state = stream_lock(managed->stream);
         result |= stream_flush(managed);
-        funlockfile(managed->stream);
+        stream_unlock(managed->stream, state);
     }
     int error = errno;
     if (real.fflush(NULL) == EOF) {

@@ -8,6 +8,7 @@
 #ifndef MPLOGSHIM_STDIO_PRIVATE_H
 #define MPLOGSHIM_STDIO_PRIVATE_H
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -65,6 +66,21 @@ struct managed_stream *stream_managed(FILE *stream);
 
 /* fclose of a managed stream that is no twin, or of the twin alone. */
 int stream_fclose(struct managed_stream *managed);
+
+/* flockfile, for a few lines that no cancellation may leave; stream_unlock takes what stream_lock returned. */
+static inline int stream_lock(FILE *stream)
+{
+    int state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    flockfile(stream);
+    return state;
+}
+
+static inline void stream_unlock(FILE *stream, int state)
+{
+    funlockfile(stream);
+    pthread_setcancelstate(state, NULL);
+}
 
 /* Each managed stream after `previous` (NULL: the first), or NULL at the end. */
 struct managed_stream *stream_next(struct managed_stream *previous);

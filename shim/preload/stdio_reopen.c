@@ -145,9 +145,9 @@ FILE *stdio_freopen(const char *path, const char *text, FILE *stream, FILE *(*ne
     if (managed == NULL) {
         result = reopen_plain(path, text, stream, next);
     } else {
-        flockfile(routed);
+        int state = stream_lock(routed);
         result = reopen_managed(path, text, managed);
-        funlockfile(routed);
+        stream_unlock(routed, state);
     }
     if (result == NULL) {
         return NULL;

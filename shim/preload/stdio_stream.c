@@ -109,19 +109,26 @@ static ssize_t stream_read(void *cookie, char *buffer, size_t size)
     return read(managed->stream->_fileno, buffer, size);
 }
 
+/* What comes to the file's end as soon as it is written: the pending bytes of a twin's original, a held line. */
+static off64_t behind(const struct managed_stream *managed)
+{
+    size_t pending = pending_of(atomic_load(&managed->original)).iov_len;
+    return (off64_t)(pending + descriptor_held(managed->stream->_fileno));
+}
+
 /*
- * ftell asks with an offset of 0: the position counts what the original of a twin has pending. Any other seek, and the
- * end of the file, are only true once nothing is pending or held.
+ * The offset is 0 when ftell asks, which must not write anything: many a program looks at the size of its log after
+ * every line. Any other seek is only true once nothing is pending or held.
  */
 static int stream_seek(void *cookie, off64_t *offset, int whence)
 {
     struct managed_stream *managed = cookie;
     int fd = managed->stream->_fileno;
     int saved = errno;
-    struct iovec own = {NULL, 0};
     bool asks = *offset == 0 && whence != SEEK_SET;
+    struct iovec own = {NULL, 0};
     int result = asks ? 0 : write_out(managed, &own);
-    if (result == 0) {
+    if (result == 0 && !asks) {
         result = descriptor_release(fd);
     }
     if (result < 0) {
@@ -133,7 +140,7 @@ static int stream_seek(void *cookie, off64_t *offset, int whence)
     if (*offset < 0) {
         return -1;
     }
-    *offset += (off64_t)pending_of(atomic_load(&managed->original)).iov_len;
+    *offset += behind(managed);
     return 0;
 }
 
@@ -174,7 +181,7 @@ static FILE *open_cookie(struct managed_stream *managed, const char *mode)
 {
     static const cookie_io_functions_t functions = {
         .read = stream_read, .write = stream_write, .seek = stream_seek, .close = stream_close};
-    return fopencookie(managed, mode, functions);
+    return real.fopencookie(managed, mode, functions);
 }
 
 static struct managed_stream *take(void)

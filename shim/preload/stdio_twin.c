@@ -32,8 +32,9 @@ static struct standard standards[STANDARD_COUNT] = {
     {.variable = &stderr, .fd = 2, .buffer = standard_buffers[1]},
 };
 
-/* How many other twins there are: mostly none, and then no list need be searched. */
-static atomic_int twin_count;
+/* How many originals have a twin that stands in for them, and how many of these are not stdout or stderr. */
+static atomic_int attached_count;
+static atomic_int other_count;
 
 static struct standard *standard_of(const FILE *original)
 {
@@ -51,11 +52,11 @@ struct managed_stream *twin_find(FILE *original)
     if (standard != NULL) {
         return atomic_load(&standard->twin->original) == original ? standard->twin : NULL;
     }
-    if (atomic_load_explicit(&twin_count, memory_order_relaxed) == 0) {
-        return NULL;
+    if (atomic_load_explicit(&other_count, memory_order_relaxed) == 0) {
+        return NULL; /* mostly: no list need be searched */
     }
     for (struct managed_stream *managed = stream_next(NULL); managed != NULL; managed = stream_next(managed)) {
-        if (atomic_load_explicit(&managed->original, memory_order_acquire) == original) {
+        if (atomic_load(&managed->original) == original) {
             return managed;
         }
     }
@@ -94,7 +95,9 @@ static void attach(struct managed_stream *twin, FILE *original)
     stream->_flags |= STREAM_APPENDING;
     stream->_fileno = original->_fileno;
     twin->orientation = original->_mode;
-    atomic_store(&twin->original, original);
+    if (atomic_exchange(&twin->original, original) == NULL) {
+        atomic_fetch_add(&attached_count, 1);
+    }
 }
 
 static void attach_standard(struct standard *standard)
@@ -130,7 +133,7 @@ static struct managed_stream *make_twin(FILE *original)
     }
     share_lock(twin, original);
     attach(twin, original);
-    atomic_fetch_add(&twin_count, 1);
+    atomic_fetch_add(&other_count, 1);
     return twin;
 }
 
@@ -138,7 +141,8 @@ static struct managed_stream *make_twin(FILE *original)
 static struct managed_stream *add_twin(FILE *original)
 {
     struct standard *standard = standard_of(original);
-    flockfile(original);
+    int saved = errno;
+    int state = stream_lock(original);
     struct managed_stream *twin = twin_find(original);
     if (twin == NULL && standard != NULL) {
         attach_standard(standard);
@@ -149,7 +153,8 @@ static struct managed_stream *add_twin(FILE *original)
     } else if (twin == NULL) {
         twin = make_twin(original);
     }
-    funlockfile(original);
+    stream_unlock(original, state);
+    errno = saved;
     return twin;
 }
 
@@ -162,17 +167,18 @@ static void leave_no_room(FILE *original)
     }
 }
 
-FILE *twin_route(FILE *stream)
+/* The twin of a stream that is not managed itself; the stream, if it has none and needs none. */
+static FILE *route_plain(FILE *stream)
 {
-    if ((stream->_flags & STREAM_IS_FILE) == 0 || stream->_fileno < 0 || stream_managed(stream) != NULL) {
+    int fd = stream->_fileno;
+    bool none = atomic_load_explicit(&attached_count, memory_order_relaxed) == 0;
+    if (fd < 0 || (stream->_flags & STREAM_IS_FILE) == 0 || (none && !descriptor_managed(fd))) {
         return stream;
     }
-    int saved = errno;
     struct managed_stream *twin = twin_find(stream);
-    if (twin == NULL && descriptor_managed(stream->_fileno) && (stream->_flags & STREAM_NO_WRITES) == 0) {
+    if (twin == NULL && (stream->_flags & STREAM_NO_WRITES) == 0 && descriptor_managed(fd)) {
         twin = add_twin(stream);
     }
-    errno = saved;
     if (twin == NULL) {
         return stream; /* not a log; or no memory for a twin: better written without the shim than not at all */
     }
@@ -180,11 +186,23 @@ FILE *twin_route(FILE *stream)
     return twin->stream;
 }
 
+FILE *twin_route(FILE *stream)
+{
+    return stream_managed(stream) != NULL ? stream : route_plain(stream);
+}
+
 FILE *twin_route_bytes(FILE *stream)
 {
-    FILE *routed = twin_route(stream);
-    struct managed_stream *managed = stream_managed(routed);
-    return managed == NULL || wide_orient(managed, -1) < 0 ? routed : NULL;
+    struct managed_stream *managed = stream_managed(stream);
+    FILE *routed = stream;
+    if (managed == NULL) {
+        routed = route_plain(stream);
+        if (routed == stream) {
+            return stream;
+        }
+        managed = stream_managed(routed);
+    }
+    return wide_orient(managed, -1) < 0 ? routed : NULL;
 }
 
 FILE *twin_route_position(FILE *stream)
@@ -193,9 +211,9 @@ FILE *twin_route_position(FILE *stream)
     if (routed == stream || (stream->_flags & STREAM_NO_READS) != 0) {
         return routed;
     }
-    flockfile(routed);
+    int state = stream_lock(routed);
     stream_flush(stream_managed(routed));
-    funlockfile(routed);
+    stream_unlock(routed, state);
     stream->_offset = -1; /* what glibc remembers of it is no longer so */
     return stream;
 }
@@ -217,9 +235,9 @@ static void detach_standard(struct standard *standard)
 static int close_twin(struct managed_stream *twin, FILE *original)
 {
     int fd = original->_fileno;
-    flockfile(twin->stream);
+    int state = stream_lock(twin->stream);
     int result = stream_flush(twin);
-    funlockfile(twin->stream);
+    stream_unlock(twin->stream, state);
     int error = errno;
     int released = descriptor_forget(fd);
     if (released < 0) {
@@ -227,11 +245,12 @@ static int close_twin(struct managed_stream *twin, FILE *original)
         error = -released;
     }
     atomic_store(&twin->original, NULL);
+    atomic_fetch_sub(&attached_count, 1);
     struct standard *standard = standard_of(original);
     if (standard != NULL) {
         detach_standard(standard);
     } else {
-        atomic_fetch_sub(&twin_count, 1);
+        atomic_fetch_sub(&other_count, 1);
         twin->stream->_lock = twin->own_lock;
         stream_fclose(twin);
     }

@@ -6,6 +6,8 @@
 set -u
 export LC_ALL=C.UTF-8
 
+only=("$@") # parts of the names of the tests to run; all without
+
 account_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$account_dir/../.." && pwd)
 build=${BUILD:-$root/build}
@@ -88,10 +90,14 @@ start_server() {
     echo "$server" >>"$servers"
 }
 
-# Ends a server and waits for its end: its exit status.
-stop_server() { # PID
+# Ends a server, by a command or with SIGTERM, and waits for its end: its exit status.
+stop_server() { # PID [COMMAND...]
     local status=0
-    kill -TERM "$1"
+    if (($# > 1)); then
+        "${@:2}"
+    else
+        kill -TERM "$1"
+    fi
     wait "$1" || status=$?
     sed -i "/^$1\$/d" "$servers"
     return "$status"
@@ -159,9 +165,21 @@ need() {
     done
 }
 
-# Runs the test functions that are named, or those of them that the command line names, and exits.
+is_wanted() { # NAME
+    local part
+    for part in "${only[@]}"; do
+        [[ $1 == *"$part"* ]] && return 0
+    done
+    ((${#only[@]} == 0))
+}
+
+# Runs the test functions that are named and wanted, and exits.
 run_tests() {
-    local number=0 failed=0 name output status
+    local number=0 failed=0 name output status wanted=()
+    for name in "$@"; do
+        is_wanted "$name" && wanted+=("$name")
+    done
+    set -- "${wanted[@]}"
     echo "1..$#"
     for name in "$@"; do
         number=$((number + 1))

@@ -167,6 +167,7 @@ static void outlive(struct scene *scene, const struct faults *wanted)
     require(scene_write_lines(scene, 1, ROTATING_LINE - 1), "a line before the rotation was not written");
     pid_t child = fork();
     if (child == 0) {
+        scene_pass(2);
         faults_install(wanted);
         faults_arm();
         scene_write(scene, ROTATING_LINE);

@@ -141,6 +141,7 @@ static void flags_that_were_set_are_kept(void)
     write_text(fd, filler);
     CHECK_EQUAL(raw_fcntl(fd, F_GETFD, 0), 0);
     CHECK_EQUAL(raw_fcntl(fd, F_GETFL, 0) & O_NONBLOCK, 0);
+    CHECK_EQUAL(archives("app.log"), 4);
     CHECK(is_on(fd, "app.log"));
 }
 

@@ -10,6 +10,7 @@
 #include <locale.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
@@ -290,6 +291,34 @@ static void case_signal_handler(void)
     note_size("a.log");
 }
 
+/* Full buffers are written in mid-line; other processes must not see that, but after an explicit flush. */
+static void case_unfinished_lines(void)
+{
+    const char *rules = getenv("MPLOGSHIM_LOGS");
+    bool whole = rules != NULL && strstr(rules, "lines=whole") != NULL;
+    int torn = 0;
+    put_on("a.log", 1);
+    for (int i = 0; i < 500; i++) {
+        char last = '\n';
+        printf("a line of %d, whose length divides no buffer\n", i);
+        ftell(stdout);
+        int fd = open(in_directory("a.log"), O_RDONLY);
+        if (lseek(fd, -1, SEEK_END) >= 0 && read(fd, &last, 1) == 1) {
+            torn += last != '\n';
+        }
+        close(fd);
+    }
+    errno = 0;
+    note("torn, if they may not be", whole ? torn : 0);
+    note("printf", printf("unfinished"));
+    note("fflush", fflush(stdout));
+    note_size("a.log");
+    note("printf", printf(" line\nunfinished"));
+    note("fflush", fflush(NULL));
+    note_size("a.log");
+    note("printf", printf(" again\nunfinished"));
+}
+
 enum { THREADS = 4, LINES = 2000 };
 
 static void *write_lines(void *argument)
@@ -349,6 +378,7 @@ static const struct {
     {"too_large", case_too_large},
     {"wide", case_wide},
     {"signal_handler", case_signal_handler},
+    {"unfinished_lines", case_unfinished_lines},
     {"threads", case_threads},
 };
 enum { CASES = sizeof cases / sizeof cases[0] };

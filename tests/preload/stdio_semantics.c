@@ -513,6 +513,24 @@ static void test_wide(void)
     note_contents();
 }
 
+/* The size that a program reckons its log to have, which looks after every line. */
+static void test_counting(void)
+{
+    long size = 0, wrong = 0;
+    begin("counting");
+    FILE *stream = open_stream("a");
+    for (int i = 0; i < 1000; i++) {
+        size += fprintf(stream, "line %d of a log with lines of %d lengths\n", i, 3);
+        wrong += ftell(stream) != size;
+    }
+    note("wrong", wrong);
+    note("fputs", fputs("unfinished", stream) >= 0);
+    note("ftell", ftell(stream) - size);
+    note("fflush", fflush(stream));
+    note_size("size");
+    note("fclose", fclose(stream));
+}
+
 /* What a child inherits in a buffer, both write. */
 static void test_fork(void)
 {
@@ -557,6 +575,7 @@ int main(int count, char *arguments[])
     test_errors();
     test_freopen();
     test_wide();
+    test_counting();
     test_fork();
     return 0;
 }

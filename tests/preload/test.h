@@ -210,19 +210,47 @@ static inline char *lines_of(size_t size, const char *word)
     return text;
 }
 
-/* Another program under the library, which appends a text to a log and ends well. */
-static inline void other_process_writes(const char *log, const char *text)
+/* Another program under the library that will append a text to a log, once it is told to. */
+struct other_process {
+    pid_t pid;
+    int go;
+};
+
+static inline struct other_process other_process_starts(const char *log, const char *text)
 {
-    pid_t child = fork();
-    if (child == 0) {
+    int ends[2];
+    struct other_process other;
+    if (syscall(SYS_pipe2, ends, O_CLOEXEC) != 0) {
+        abort();
+    }
+    other.go = raw_fcntl(ends[1], F_DUPFD_CLOEXEC, 60); /* out of the way of numbers that tests look at */
+    raw_close(ends[1]);
+    other.pid = fork();
+    if (other.pid == 0) {
+        syscall(SYS_dup3, ends[0], 0, 0);
         execl("/proc/self/exe", "other process", "--write", log, text, NULL);
         _exit(127);
     }
-    CHECK_EQUAL(exit_status(child), 0);
+    raw_close(ends[0]);
+    return other;
+}
+
+static inline void other_process_goes_on(struct other_process other)
+{
+    raw_close(other.go);
+    CHECK_EQUAL(exit_status(other.pid), 0);
+}
+
+static inline void other_process_writes(const char *log, const char *text)
+{
+    other_process_goes_on(other_process_starts(log, text));
 }
 
 static inline int test_other_process(char **arguments)
 {
+    char byte;
+    while (syscall(SYS_read, 0, &byte, 1) > 0) {
+    }
     int fd = open(arguments[2], O_WRONLY | O_CREAT | O_APPEND, 0644);
     size_t length = strlen(arguments[3]);
     return fd >= 0 && write(fd, arguments[3], length) == (ssize_t)length ? 0 : 1;

@@ -72,13 +72,8 @@ a_log_that_is_moved_away_is_followed_by_all_writers_within_a_second() {
     account --min-rotations 3 --max-rotations 3 {1,2,3}=2400
 }
 
-# A handler that fails when it cannot rotate: the program's lines go on into the file that it has.
-without_permission_to_rotate_every_line_is_written_and_one_line_says_so() {
-    if ((EUID != 0)); then
-        echo "not root: cannot become another user"
-        return 0
-    fi
-    new_log max_bytes=8K
+# Three writers as a user who may write to the log and to nothing beside it; what they say is in $directory/said.N.
+unprivileged_writers() {
     chmod 755 "$work" "$directory"
     install -o nobody -m 644 /dev/null "$log"
     install -m 755 "$writer" "$directory/writer" # where another user can reach them
@@ -86,16 +81,32 @@ without_permission_to_rotate_every_line_is_written_and_one_line_says_so() {
         install -m 755 "$library" "$directory/library.so"
         library=$directory/library.so
     fi
+    local id
     for id in 1 2 3; do
         start setpriv --reuid=nobody --regid=nogroup --clear-groups \
             "$directory/writer" write "$log" "$id" 1000 2>"$directory/said.$id"
     done
     finish || { head "$directory"/said.*; return 1; }
     account --max-rotations 0 {1,2,3}=1000
-    for id in 1 2 3; do
-        grep -q "^mplogshim: rotate_failed log=$log " "$directory/said.$id"
-        (($(wc -l <"$directory/said.$id") <= 4)) # at most one a second for each event
-    done
+}
+
+# A handler that fails when it cannot rotate: here the lines go on into the file that there is.
+without_permission_to_rotate_every_line_is_written_and_one_line_says_so() {
+    ((EUID == 0)) || { echo "not root: cannot become another user"; return 0; }
+    new_log max_bytes=8K
+    rules+=,lock_dir=$directory/locks
+    install -d -o nobody "$directory/locks"
+    unprivileged_writers
+    grep -h "^mplogshim: rotate_failed log=$log " "$directory"/said.*
+    (($(cat "$directory"/said.* | wc -l) <= 2 * 3)) # at most one a second of each event for each program
+}
+
+without_permission_to_lock_every_line_is_written_and_one_line_says_so() {
+    ((EUID == 0)) || { echo "not root: cannot become another user"; return 0; }
+    new_log max_bytes=8K
+    unprivileged_writers
+    grep -h "^mplogshim: lock_timeout log=$log " "$directory"/said.*
+    (($(cat "$directory"/said.* | wc -l) <= 2 * 3))
 }
 
 # A process that is stopped, or a stranger, while it holds the lock: everybody else waits for ever.
@@ -127,4 +138,5 @@ run_tests \
     processes_with_different_settings_lose_nothing \
     a_log_that_is_moved_away_is_followed_by_all_writers_within_a_second \
     without_permission_to_rotate_every_line_is_written_and_one_line_says_so \
+    without_permission_to_lock_every_line_is_written_and_one_line_says_so \
     a_lock_that_is_never_given_back_holds_nobody_up_for_longer_than_the_timeout

@@ -8,7 +8,7 @@ java=(java -Xshare:auto -Xmx64m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-Us
 
 # Before each line of redis: pid, role, time, level. Lines of the server's own have no number.
 redis=(--prefix '([0-9]+:[XCSM] [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:.]+ [#*.-] )?'
-    --other '[0-9]+:(signal-handler|[XCSM]) [^=]*(version=[0-9.]+, bits=64|pid=[0-9]+)?.*')
+    --other '[0-9]+:[XCSM] .*')
 
 # Starts seventeen programs, with COUNT lines for each of the writers 1 to 19 at full speed, and waits for them.
 everybody_writes() { # COUNT
@@ -34,7 +34,7 @@ everybody_writes() { # COUNT
         --daemonize no --set-proc-title no
     wait_until redis-cli -s "$directory/socket" ping >/dev/null 2>&1
     redis-cli -s "$directory/socket" --eval "$account_dir/writer.lua" , 19 1 "$1" >/dev/null
-    stop_server "$server"
+    stop_server "$server" redis-cli -s "$directory/socket" shutdown nosave # whose handler of SIGTERM writes in pieces
     finish
 }
 

@@ -96,7 +96,7 @@ static inline void scene_start(struct scene *scene)
     sys.sleep = scene_sleep;
     diag_open(DIAG_FILE, scene->diag.text);
     guard_start(log_forked);
-    temporary_must(log_start(NULL, &scene->zone) == 0, "log_start");
+    temporary_must(log_start(&scene->zone) == 0, "log_start");
 }
 
 static inline struct writer *scene_attach_descriptor(struct scene *scene, int fd)
