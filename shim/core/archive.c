@@ -66,17 +66,18 @@ static bool may_have_elders(const struct archive_task *task, const struct name *
 
 /*
  * A pending file that is empty was prepared and not used (or is just being prepared); one that has a second link is
- * the live file in the middle of a rotation without RENAME_EXCHANGE. Neither is an archive yet.
+ * the live file in the middle of a rotation without RENAME_EXCHANGE. Neither is an archive yet. 1, 0 or -errno.
  */
-static bool is_archive(const struct archive_task *task, const char *name, const struct name *parsed, bool *foreign)
+static int is_archive(const struct archive_task *task, const char *name, const struct name *parsed, bool *foreign)
 {
     struct stat status;
-    if (sys.fstatat(task->directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
-        return false;
+    int error = sys.fstatat(task->directory, name, &status, AT_SYMLINK_NOFOLLOW);
+    if (error != 0) {
+        return error == -ENOENT ? 0 : error;
     }
     *foreign = !S_ISREG(status.st_mode);
     if (parsed->kind != NAME_PENDING) {
-        return true;
+        return 1;
     }
     struct stat live;
     bool is_live = status.st_nlink > 1 && sys.fstatat(task->directory, task->base, &live, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -89,14 +90,20 @@ static bool is_archive(const struct archive_task *task, const char *name, const 
 
 static int consider(const struct archive_task *task, const struct dirent64 *entry, struct listing *listing)
 {
+    char fresh[NAME_SIZE];
     struct name parsed = name_parse(task->base, entry->d_name);
     bool foreign = entry->d_type != DT_REG;
+    if (entry->d_name[0] == '.' && name_fresh(task->base, fresh) == 0 && strcmp(entry->d_name, fresh) == 0) {
+        strcpy(task->unused, fresh);
+    }
     if (parsed.kind == NAME_OTHER || parsed.kind == NAME_LOCK) {
         return 0;
     }
-    bool look = parsed.kind == NAME_PENDING || entry->d_type == DT_UNKNOWN;
-    if (look && !is_archive(task, entry->d_name, &parsed, &foreign)) {
-        return 0;
+    if (parsed.kind == NAME_PENDING || entry->d_type == DT_UNKNOWN) {
+        int found = is_archive(task, entry->d_name, &parsed, &foreign);
+        if (found <= 0) {
+            return found;
+        }
     }
     return add(listing, &parsed, foreign);
 }
@@ -188,19 +195,12 @@ static int rename_archive(const struct archive_task *task, struct name *from, co
 {
     char old_name[NAME_SIZE];
     char new_name[NAME_SIZE];
-    int dir = task->directory;
     int error = make_name(task, from, old_name);
     error = error != 0 ? error : make_name(task, to, new_name);
     if (error != 0) {
         return error;
     }
-    error = sys.renameat2(dir, old_name, dir, new_name, RENAME_NOREPLACE);
-    if (error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP) {
-        error = sys.linkat(dir, old_name, dir, new_name, 0); /* fails if the new name exists */
-        if (error == 0) {
-            error = sys.unlinkat(dir, old_name, 0);
-        }
-    }
+    error = sys_rename_new(task->directory, old_name, new_name);
     if (error == 0) {
         *from = *to;
     }

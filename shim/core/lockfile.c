@@ -126,6 +126,12 @@ static int set_lock(const struct lockfile *lockfile, int byte, short type)
     return sys.fcntl(lockfile->fd, F_SETLK, (long)&lock);
 }
 
+/* Held by somebody else (either error, by POSIX), or not asked to the end. */
+static bool is_busy(int error)
+{
+    return error == -EAGAIN || error == -EACCES || error == -EINTR;
+}
+
 /*
  * F_SETLK with sleeps that double from 20 microseconds to 1 millisecond: under contention as fast as F_SETLKW, and it
  * can keep a deadline (DESIGN section 1).
@@ -133,12 +139,12 @@ static int set_lock(const struct lockfile *lockfile, int byte, short type)
 int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout_ns)
 {
     int error = set_lock(lockfile, byte, F_WRLCK);
-    if ((error != -EAGAIN && error != -EACCES) || timeout_ns == UINT64_MAX) {
-        return error == -EACCES ? -EAGAIN : error;
+    if (!is_busy(error) || timeout_ns == UINT64_MAX) {
+        return is_busy(error) ? -EAGAIN : error;
     }
     int64_t deadline = timeout_ns == 0 ? INT64_MAX : sys_now(CLOCK_MONOTONIC) + (int64_t)timeout_ns;
     struct timespec pause = {.tv_sec = 0, .tv_nsec = 20000};
-    while (error == -EAGAIN || error == -EACCES || error == -EINTR) {
+    while (is_busy(error)) {
         if (deadline != INT64_MAX && sys_now(CLOCK_MONOTONIC) >= deadline) {
             return -ETIMEDOUT;
         }

@@ -56,20 +56,20 @@ static int open_lock(struct log *log)
     if (log->writers == NULL || sys.fstat(log->writers->fd, &status) != 0) {
         return -EBADF;
     }
+    log_prove_directories(log);
     return lockfile_open(&log->lock, &status);
 }
 
 static int take_lock(struct log *log)
 {
-    int error = open_lock(log);
-    if (error != 0) {
-        return error;
-    }
     /* While the lock is not to be had, one look for each write: nobody waits for a stopped holder twice. */
     uint64_t timeout = log->trouble[TROUBLE_LOCK] ? UINT64_MAX : log->rule->lock_timeout_ns;
-    error = lockfile_acquire(&log->lock, MPLOGSHIM_LOCK_WRITE, timeout);
+    int error = open_lock(log);
+    if (error == 0) {
+        error = lockfile_acquire(&log->lock, MPLOGSHIM_LOCK_WRITE, timeout);
+    }
     if (error == -EBADF || error == -EINVAL) {
-        lockfile_close(&log->lock); /* the number is not ours any more: a new descriptor at the next write */
+        lockfile_close(&log->lock); /* the number is not ours any more */
     }
     return error;
 }
@@ -80,6 +80,9 @@ int log_lock_file(struct log *log)
         return -EAGAIN;
     }
     int error = take_lock(log);
+    if (error == -EBADF || error == -EINVAL) {
+        error = take_lock(log);
+    }
     if (error != 0) {
         log_failed(log, TROUBLE_LOCK, error == -ETIMEDOUT ? "wait" : "lock", error);
         return error;

@@ -36,6 +36,13 @@ enum { LOG_HOLD_MAX = 65536 };
 
 enum log_trouble { TROUBLE_LOCK, TROUBLE_ROTATE, TROUBLE_WRITE, TROUBLE_ARCHIVE, TROUBLE_COUNT };
 
+/* One of the shim's own descriptors on a directory (O_PATH), and what it must be. */
+struct directory {
+    int fd; /* or -1 */
+    dev_t device;
+    ino_t inode;
+};
+
 struct log {
     const struct rule *rule;
     const struct period_zone *zone;
@@ -45,8 +52,8 @@ struct log {
     uint32_t users; /* writers; under the registry's mutex */
     uint64_t last_used;
     struct writer *writers;
-    int directory;      /* the shim's own, O_PATH */
-    int lock_directory; /* the shim's own, with lock_dir; else -1 */
+    struct directory directory;
+    struct directory lock_directory; /* with lock_dir; else closed */
     struct lockfile lock;
     bool locked;        /* the file lock is held */
     int64_t generation; /* of `begun` and `boundary`; -1: not read yet */

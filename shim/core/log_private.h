@@ -37,10 +37,27 @@ int64_t log_clock(void);
 void log_read_begun(struct log *log, int64_t generation, const struct stat *live);
 void log_set_begun(struct log *log, int64_t begun);
 
+/* Whether a file is the one that the writer's descriptor is known to be. */
+bool log_is_file(const struct writer *writer, const struct stat *status);
+
+/* The flags for another descriptor of the live file like the writer's. */
+int log_open_flags(const struct writer *writer);
+
+/* Makes an empty new file, complete, under the pending name of a generation, in name[NAME_SIZE]. Returns a descriptor.
+ */
+int log_prepare(const struct log *log, const struct writer *writer, const struct stat *before, int64_t generation,
+                char *name);
+
+/* Moves all descriptors of the log in this process over to the live file, open as `fd` with `flags`. */
+void log_adopt(struct log *log, int fd, int flags, const struct stat *live, int64_t generation);
+
 /* Whether fd is an open descriptor of exactly the file that the writer recorded. */
 bool log_prove(const struct writer *writer);
 
-/* Opens directory and lock file of a log. 0 or -errno. */
+/* Opens the log's directory by its path. 0 or -errno. */
 int log_open_directory(struct log *log);
+
+/* The shim's descriptors of directories still are that, or are opened anew: a number may have gone to the program. */
+void log_prove_directories(struct log *log);
 
 #endif

@@ -51,11 +51,46 @@ static uint64_t hash_path(const char *path)
     return hash;
 }
 
+static bool is_directory(const struct directory *directory)
+{
+    struct stat status;
+    return directory->fd >= 0 && sys.fstat(directory->fd, &status) == 0 && status.st_dev == directory->device &&
+           status.st_ino == directory->inode;
+}
+
+/* Never closes a number that went to the program. */
+static void close_directory(struct directory *directory)
+{
+    if (is_directory(directory)) {
+        own_close(&directory->fd);
+    } else if (directory->fd >= 0) {
+        own_lost(&directory->fd);
+    }
+}
+
+static int open_directory(const char *path, struct directory *directory)
+{
+    struct stat status;
+    close_directory(directory);
+    int fd = sys.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int error = fd < 0 ? fd : sys.fstat(fd, &status);
+    if (error != 0) {
+        if (fd >= 0) {
+            sys.close(fd);
+        }
+        return error;
+    }
+    directory->device = status.st_dev;
+    directory->inode = status.st_ino;
+    directory->fd = fd;
+    return own_adopt(&directory->fd);
+}
+
 static void close_log(struct log *log)
 {
     lockfile_close(&log->lock);
-    own_close(&log->directory);
-    own_close(&log->lock_directory);
+    close_directory(&log->directory);
+    close_directory(&log->lock_directory);
     log->path_hash = 0;
 }
 
@@ -98,16 +133,6 @@ static struct log *unused(void)
     return log_count < LOG_MAX ? &logs[log_count++] : NULL;
 }
 
-static int open_own(int directory, const char *path, int flags, int *holder)
-{
-    int fd = sys.openat(directory, path, flags | O_CLOEXEC, 0);
-    if (fd < 0) {
-        return fd;
-    }
-    *holder = fd;
-    return own_adopt(holder);
-}
-
 /* In lock_dir all logs' lock files lie together: the whole path, with '%' for '/', is the name. */
 static int name_in_lock_directory(const char *path, char *name)
 {
@@ -126,12 +151,11 @@ static int name_in_lock_directory(const char *path, char *name)
 int log_open_directory(struct log *log)
 {
     char *base = log->path + (log->base - log->path);
-    own_close(&log->directory);
     base[-1] = '\0';
-    int error = open_own(AT_FDCWD, log->path[0] == '\0' ? "/" : log->path, O_PATH | O_DIRECTORY, &log->directory);
+    int error = open_directory(log->path[0] == '\0' ? "/" : log->path, &log->directory);
     base[-1] = '/';
     if (log->rule->lock_dir == NULL) {
-        log->lock.directory = log->directory;
+        log->lock.directory = log->directory.fd;
     }
     return error;
 }
@@ -139,12 +163,29 @@ int log_open_directory(struct log *log)
 static int open_lock_directory(struct log *log)
 {
     if (log->rule->lock_dir == NULL) {
-        log->lock.directory = log->directory;
-        return name_lock(log->base, log->lock.name);
+        return 0;
     }
-    int error = open_own(AT_FDCWD, log->rule->lock_dir, O_PATH | O_DIRECTORY, &log->lock_directory);
-    log->lock.directory = log->lock_directory;
-    return error != 0 ? error : name_in_lock_directory(log->path, log->lock.name);
+    int error = open_directory(log->rule->lock_dir, &log->lock_directory);
+    log->lock.directory = log->lock_directory.fd;
+    return error;
+}
+
+static int name_lock_file(struct log *log)
+{
+    return log->rule->lock_dir == NULL ? name_lock(log->base, log->lock.name)
+                                       : name_in_lock_directory(log->path, log->lock.name);
+}
+
+void log_prove_directories(struct log *log)
+{
+    if (!is_directory(&log->directory)) {
+        log_open_directory(log);
+    }
+    if (log->rule->lock_dir != NULL && !is_directory(&log->lock_directory)) {
+        open_lock_directory(log);
+    }
+    /* The number may have been moved out of the program's way since. */
+    log->lock.directory = log->rule->lock_dir != NULL ? log->lock_directory.fd : log->directory.fd;
 }
 
 static struct log *open_log(const char *path, uint64_t hash, const struct rule *rule, const struct stat *status)
@@ -163,7 +204,7 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     log->rule = rule;
     log->zone = rule->utc ? &utc_zone : local_zone;
     log->scratch = scratch;
-    log->directory = log->lock_directory = log->lock.fd = -1;
+    log->directory.fd = log->lock_directory.fd = log->lock.fd = -1;
     log->generation = log->proved = -1;
     int error = log_open_directory(log);
     if (error != 0) {
@@ -171,7 +212,8 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
         return NULL;
     }
     log->path_hash = hash;
-    error = open_lock_directory(log);
+    error = name_lock_file(log);
+    error = error != 0 ? error : open_lock_directory(log);
     error = error != 0 ? error : lockfile_open(&log->lock, status);
     if (error != 0) {
         log_failed(log, TROUBLE_LOCK, "open", error);
@@ -315,12 +357,18 @@ static void settle_locked(struct log *log, unsigned renames)
         return;
     }
     int64_t generation = lockfile_generation(&log->lock);
+    int64_t settled;
+    if (lockfile_read(&log->lock, LOCKFILE_SETTLED, &settled) && settled == generation) {
+        log->unsettled = false; /* another process was faster */
+        lockfile_release(&log->lock, MPLOGSHIM_LOCK_SETTLE);
+        return;
+    }
     static char unused[NAME_SIZE]; /* under settle_mutex */
     unused[0] = '\0';
     const struct archive_task task = {.rule = log->rule,
                                       .zone = log->zone,
                                       .generation = generation,
-                                      .directory = log->directory,
+                                      .directory = log->directory.fd,
                                       .base = log->base,
                                       .renames = renames,
                                       .unused = unused};
@@ -329,7 +377,9 @@ static void settle_locked(struct log *log, unsigned renames)
         if (unused[0] != '\0') {
             remove_unused_file(log, &task);
         }
-        lockfile_write(&log->lock, LOCKFILE_SETTLED, generation);
+        if (unused[0] == '\0') {
+            lockfile_write(&log->lock, LOCKFILE_SETTLED, generation);
+        }
         log->unsettled = unused[0] != '\0' || lockfile_generation(&log->lock) != generation;
         log_succeeded(log, TROUBLE_ARCHIVE);
     } else if (result < 0) {

@@ -108,7 +108,7 @@ static size_t piece_length(const struct log *log, struct record *record, size_t 
 static bool last_byte_is_newline(const struct log *log, off_t size)
 {
     char last = '\n';
-    int fd = sys.openat(log->directory, log->base, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+    int fd = sys.openat(log->directory.fd, log->base, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
     if (fd >= 0) {
         sys.pread(fd, &last, 1, size - 1);
         sys.close(fd);
@@ -139,6 +139,10 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
 {
     size_t length = record->length - skip;
     int64_t generation = lockfile_generation(&log->lock);
+    if (generation < 0) {
+        log_failed(log, TROUBLE_ROTATE, "generation", (int)generation);
+        return (ssize_t)length;
+    }
     if (generation != writer->generation || sys_now(CLOCK_MONOTONIC_COARSE) / SECOND != log->proved) {
         int error = log_look_again(log, writer, generation);
         if (error != 0) {
@@ -148,6 +152,10 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
     off_t size = sys.lseek(writer->fd, 0, SEEK_END);
     if (size <= 0 && !log_prove(writer)) {
         return -ESTALE; /* a pipe or a socket has the number now */
+    }
+    if (size < 0) {
+        log_failed(log, TROUBLE_ROTATE, "size", (int)size);
+        return (ssize_t)length;
     }
     size_t piece = piece_length(log, record, skip, length, (uint64_t)size);
     if (is_due(log, writer, size, piece) && log_may_try(log, TROUBLE_ROTATE) && log_rotate(log, writer) == 0) {
@@ -196,8 +204,7 @@ static size_t bytes_for_now(struct writer *writer, const struct iovec *vector, i
     }
     size_t complete = line_complete(vector, count, total);
     size_t unfinished = complete > 0 ? total - complete : writer->held + total;
-    bool fresh = complete == 0 && writer->held == 0;
-    if (complete == total || unfinished > LOG_HOLD_MAX || (fresh && hold == HOLD_REST)) {
+    if (unfinished > LOG_HOLD_MAX || (complete == 0 && hold == HOLD_REST)) {
         return total;
     }
     if (writer->tail == NULL) {
@@ -312,8 +319,8 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
  */
 static int rescue(struct log *log, struct writer *writer)
 {
-    int fd =
-        sys.openat(log->directory, log->base, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
+    int fd = sys.openat(log->directory.fd, log->base,
+                        O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
     if (fd < 0) {
         return fd;
     }

@@ -58,8 +58,18 @@ static void forget(const int *holder)
     }
 }
 
+static void (*on_number)(int fd);
+
+void own_start(void (*notify)(int fd))
+{
+    on_number = notify;
+}
+
 static void note_number(int fd)
 {
+    if (on_number != NULL) {
+        on_number(fd);
+    }
     if (fd < lowest) {
         __atomic_store_n(&lowest, fd, __ATOMIC_RELAXED);
     }

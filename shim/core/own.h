@@ -13,6 +13,9 @@
  * *holder -1. */
 int own_adopt(int *holder);
 
+/* `notify` is told each number that an own descriptor gets. */
+void own_start(void (*notify)(int fd));
+
 /* Closes the descriptor in *holder, if any, and forgets the holder. *holder is -1 then. */
 void own_close(int *holder);
 

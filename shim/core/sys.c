@@ -1,6 +1,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -153,6 +154,13 @@ static int real_futex(uint32_t *word, int operation, uint32_t value, const struc
     return (int)result(syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0));
 }
 
+/* The kernel copies the signal set in before it looks at what is to be done with it. */
+static int real_probe(const void *eight_bytes)
+{
+    enum { NO_SUCH_WAY = 99, SET_SIZE = 8 };
+    return (int)result(syscall(SYS_rt_sigprocmask, NO_SUCH_WAY, eight_bytes, NULL, SET_SIZE));
+}
+
 static int real_getpid(void)
 {
     return (int)syscall(SYS_getpid);
@@ -176,7 +184,8 @@ static int real_poll_writable(int fd)
         .fstatat = real_fstatat, .readlinkat = real_readlinkat, .ftruncate = real_ftruncate, .fchmod = real_fchmod,    \
         .fchown = real_fchown, .renameat2 = real_renameat2, .linkat = real_linkat, .unlinkat = real_unlinkat,          \
         .getdents64 = real_getdents64, .fcntl = real_fcntl, .dup3 = real_dup3, .clock = real_clock,                    \
-        .sleep = real_sleep, .futex = real_futex, .getpid = real_getpid, .poll_writable = real_poll_writable,          \
+        .sleep = real_sleep, .futex = real_futex, .probe = real_probe, .getpid = real_getpid,                          \
+        .poll_writable = real_poll_writable,                                                                           \
     }
 
 struct sys_calls sys = REAL_CALLS;
@@ -219,6 +228,20 @@ int64_t sys_now(clockid_t clock)
     struct timespec now = {0, 0};
     sys.clock(clock, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int sys_rename_new(int directory, const char *from, const char *to)
+{
+    struct stat status;
+    int error = sys.renameat2(directory, from, directory, to, RENAME_NOREPLACE);
+    if (error != -EINVAL && error != -ENOSYS && error != -EOPNOTSUPP) {
+        return error;
+    }
+    error = sys.fstatat(directory, to, &status, AT_SYMLINK_NOFOLLOW);
+    if (error != -ENOENT) {
+        return error == 0 ? -EEXIST : error;
+    }
+    return sys.renameat2(directory, from, directory, to, 0);
 }
 
 void *sys_reserve(size_t size)

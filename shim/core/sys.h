@@ -40,6 +40,7 @@ struct sys_calls {
     int (*clock)(clockid_t clock, struct timespec *now); /* libc's clock_gettime: the vDSO, or a preloaded fake clock */
     int (*sleep)(const struct timespec *duration);       /* may return early */
     int (*futex)(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout);
+    int (*probe)(const void *eight_bytes); /* -EFAULT if they cannot be read; any other error if they can */
     int (*getpid)(void);
     int (*poll_writable)(int fd); /* > 0: a write to it would not wait now */
 };
@@ -65,6 +66,12 @@ void sys_started(void);
 
 /* Nanoseconds of a clock. */
 int64_t sys_now(clockid_t clock);
+
+/*
+ * Renames within a directory, never over an existing file: -EEXIST. Where the file system cannot do that in one step,
+ * in two: callers hold a lock that keeps others who follow the rules away.
+ */
+int sys_rename_new(int directory, const char *from, const char *to);
 
 /* Zeroed memory of whole pages that is never given back, or NULL. Reserved only: pages cost nothing until touched. */
 void *sys_reserve(size_t size);

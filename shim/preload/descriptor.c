@@ -25,6 +25,12 @@ static const struct config *config;
 static uint32_t look_mutex;
 static int highest_managed = -1;
 
+/* A number that became the shim's own is unknown, whatever it was before: descriptor_managed asks. */
+static void note_own(int fd)
+{
+    descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
+}
+
 int descriptor_start(const struct config *rules)
 {
     config = rules;
@@ -33,6 +39,7 @@ int descriptor_start(const struct config *rules)
         return -ENOMEM;
     }
     table = memory;
+    own_start(note_own);
     return 0;
 }
 
@@ -236,6 +243,9 @@ bool descriptor_managed(int fd)
     uintptr_t state = descriptor_state(fd);
     if (__builtin_expect(state == DESCRIPTOR_UNKNOWN, 0)) {
         int saved = errno;
+        if (own_is(fd)) {
+            return true; /* nobody's but the shim's: descriptor_write refuses it */
+        }
         descriptor_look(fd, NULL);
         errno = saved;
         state = descriptor_state(fd);

@@ -19,17 +19,34 @@
 #define LOWEST_ADDRESS  ((uintptr_t)65536)
 #define HIGHEST_ADDRESS ((uintptr_t)1 << 56)
 
+enum { PROBED_LENGTH = 4096 };
+
 static volatile bool exiting;
 
 static ssize_t write_raw(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-    return offset == DESCRIPTOR_APPEND && flags == 0 ? sys.writev(fd, vector, count)
-                                                     : sys.pwritev2(fd, vector, count, offset, flags);
+    return sys.pwritev2(fd, vector, count, offset,
+                        flags); /* which is writev at offset -1; only the kernel looks at the vector */
+}
+
+/* Whether the last piece's last bytes can be read: asked of the kernel, by a call that then refuses to do anything. */
+static bool is_mapped(const struct iovec *vector, int count)
+{
+    enum { SET_SIZE = 8 };
+    for (int i = 0; i < count; i++) {
+        size_t length = vector[i].iov_len;
+        const char *end = (const char *)vector[i].iov_base + length;
+        if (length >= SET_SIZE && sys.probe(end - SET_SIZE) == -EFAULT) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /*
  * Whether the shim may look at the bytes: only the kernel may find out that a pointer is bad. Catches what programs
- * do pass by mistake, null and small numbers and the kernel's half; and the counts that the kernel refuses.
+ * do pass by mistake, null and small numbers and the kernel's half; buffers that run out of the mapped memory, where
+ * asking does not show in the time that the write takes; and the counts that the kernel refuses.
  */
 static bool readable(const struct iovec *vector, int count)
 {
@@ -44,7 +61,7 @@ static bool readable(const struct iovec *vector, int count)
         }
     }
     size_t total = count == 1 ? vector->iov_len : line_total(vector, count);
-    return total > 0 && total <= SSIZE_MAX;
+    return total > 0 && total <= SSIZE_MAX && (total <= PROBED_LENGTH || is_mapped(vector, count));
 }
 
 static enum log_hold hold_for(const struct writer *writer, enum descriptor_source source)
@@ -76,6 +93,9 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
     enum { ATTEMPTS = 3 };
     pthread_testcancel(); /* here as in write; further in, cancellation waits */
     for (int attempt = 0; attempt < ATTEMPTS && descriptor_managed(fd); attempt++) {
+        if (own_is(fd)) {
+            return -EBADF;
+        }
         if (!readable(vector, count) || !guard_enter()) {
             break;
         }

@@ -115,7 +115,7 @@ static int redirected(int fd)
 
 EXPORT int dup2(int from, int to)
 {
-    if (from == to || !descriptor_active()) {
+    if (!descriptor_active() || (from == to && !descriptor_is_own(from))) {
         return real.dup2(from, to);
     }
     int saved = errno;
@@ -125,7 +125,7 @@ EXPORT_ALIAS(__dup2, dup2);
 
 EXPORT int dup3(int from, int to, int flags)
 {
-    if (from == to || !descriptor_active()) {
+    if (!descriptor_active() || (from == to && !descriptor_is_own(from))) {
         return real.dup3(from, to, flags);
     }
     int saved = errno;

@@ -181,7 +181,8 @@ EXPORT ssize_t splice(int in, off_t *in_offset, int out, off_t *out_offset, size
 EXPORT int fsync(int fd)
 {
     int saved = errno;
-    if (hook_result(saved, descriptor_release(fd)) < 0) {
+    int error = descriptor_is_own(fd) ? -EBADF : descriptor_release(fd);
+    if (hook_result(saved, error) < 0) {
         return -1;
     }
     return real.fsync(fd);
@@ -190,7 +191,8 @@ EXPORT int fsync(int fd)
 EXPORT int fdatasync(int fd)
 {
     int saved = errno;
-    if (hook_result(saved, descriptor_release(fd)) < 0) {
+    int error = descriptor_is_own(fd) ? -EBADF : descriptor_release(fd);
+    if (hook_result(saved, error) < 0) {
         return -1;
     }
     return real.fdatasync(fd);

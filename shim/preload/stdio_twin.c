@@ -83,6 +83,17 @@ static size_t standard_buffer_size(const FILE *original)
     return size < STANDARD_BUFFER ? size : STANDARD_BUFFER;
 }
 
+/*
+ * putc_unlocked, inlined in the program, fills what room the original's buffer has: leave none, then it calls
+ * __overflow. Harmless in a signal handler, whatever of glibc's it interrupts: less room only means an earlier flush.
+ */
+static void leave_no_room(FILE *original)
+{
+    if (original->_IO_write_end != original->_IO_write_ptr && original->_mode <= 0) {
+        original->_IO_write_end = original->_IO_write_ptr;
+    }
+}
+
 /* From now on the twin stands in for the original, buffers as it does, and has its errors. Safe in a signal handler. */
 static void attach(struct managed_stream *twin, FILE *original)
 {
@@ -98,6 +109,7 @@ static void attach(struct managed_stream *twin, FILE *original)
     if (atomic_exchange(&twin->original, original) == NULL) {
         atomic_fetch_add(&attached_count, 1);
     }
+    leave_no_room(original);
 }
 
 static void attach_standard(struct standard *standard)
@@ -156,15 +168,6 @@ static struct managed_stream *add_twin(FILE *original)
     stream_unlock(original, state);
     errno = saved;
     return twin;
-}
-
-/* putc_unlocked, inlined in the program, fills what room the original's buffer has: leave none, then it calls
- * __overflow. */
-static void leave_no_room(FILE *original)
-{
-    if (original->_IO_write_end != original->_IO_write_ptr && original->_mode <= 0) {
-        original->_IO_write_end = original->_IO_write_ptr;
-    }
 }
 
 /* The twin of a stream that is not managed itself; the stream, if it has none and needs none. */

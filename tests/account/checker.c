@@ -271,8 +271,8 @@ static bool is_good(const struct history *history)
     if (totals.oversized + totals.empty + history->strangers > 0)
         good = false;
     if (rotations < options.min_rotations || rotations > options.max_rotations) {
-        fprintf(stderr, "checker: %lu rotations, not %lu or more and %lu or less\n", rotations,
-                options.min_rotations, options.max_rotations);
+        fprintf(stderr, "checker: %lu rotations, not %lu or more and %lu or less\n", rotations, options.min_rotations,
+                options.max_rotations);
         good = false;
     }
     if (history->count == 0 || history->files[history->count - 1].kind != HISTORY_LIVE) {

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # For the tests of whole programs (tests/programs/*.sh), which source it: a temporary directory, TAP, the shim, servers
 # and the account. Bash.
 #
@@ -56,7 +57,7 @@ new_log() { # [KEY=VALUE,...]
     directory=$work/log.$BASHPID
     mkdir "$directory"
     log=$directory/app.log
-    rules=$directory/*.log${1:+,$1}
+    rules="$directory/*.log${1:+,$1}"
     started=()
 }
 

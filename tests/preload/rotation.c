@@ -136,9 +136,10 @@ static void mid_line_waits_64k_at_most(void)
     for (int i = 0; i < 140; i++) {
         write_text(fd, text);
     }
-    CHECK(archives("app.log") >= 1);
-    CHECK(raw_size("app.log.1") >= 65536);
-    CHECK(raw_size("app.log.1") <= 65536 + 2048);
+    char oldest[32];
+    snprintf(oldest, sizeof oldest, "app.log.%zu", archives("app.log"));
+    CHECK(raw_size(oldest) >= 65536 - 1000);
+    CHECK(raw_size(oldest) <= 65536 + 1000);
     CHECK_EQUAL(strlen(history("app.log")), 140005);
 }
 
@@ -454,7 +455,7 @@ int main(int count, char **arguments)
         {"mode_and_owner_are_as_before", BYTES, mode_and_owner_as_before, NULL, NULL},
         {"mode_and_owner_are_as_the_rule_says", BYTES ",mode=0664,owner=1:2", mode_and_owner_by_rule, NULL, NULL},
         {"the_lock_file_has_the_permissions_of_the_log", BYTES, lock_file_is_dressed_as_the_log, NULL, NULL},
-        {"lock_files_are_in_lock_dir", BYTES ",lock_dir=locks", locks_elsewhere, NULL, NULL},
+        {"lock_files_are_in_lock_dir", BYTES ",lock_dir=@/locks", locks_elsewhere, NULL, NULL},
         {"nothing_but_log_archives_and_lock_file_is_left", BYTES, nothing_else_is_left, NULL, NULL},
         {"the_live_path_never_goes_missing", BYTES, live_path_never_goes_missing, NULL, NULL},
     };

@@ -18,7 +18,7 @@
 
 struct test {
     const char *name;
-    const char *rules;              /* MPLOGSHIM_LOGS; relative patterns are in the test's directory */
+    const char *rules;              /* MPLOGSHIM_LOGS; '@' is the test's directory, where relative patterns are too */
     void (*body)(void);             /* runs under the library */
     const char *const *environment; /* more "NAME=value", NULL-terminated; or NULL */
     const char *skip;               /* why it cannot be run here, or NULL */
@@ -274,6 +274,17 @@ static inline void test_remove(const char *path)
     rmdir(path);
 }
 
+/* The rules with the test's directory for every '@'. */
+static inline char *test_rules(const char *rules)
+{
+    char *text = calloc(strlen(rules) + 1, PATH_MAX);
+    for (size_t at = 0; text != NULL && *rules != '\0'; rules++) {
+        int length = *rules == '@' ? sprintf(text + at, "%s", test_directory) : sprintf(text + at, "%c", *rules);
+        at += (size_t)length;
+    }
+    return text;
+}
+
 static inline void test_start(const struct test *test, const char *program)
 {
     char value[PATH_MAX];
@@ -290,7 +301,7 @@ static inline void test_start(const struct test *test, const char *program)
     close(null);
     close(log);
     fchmod(2, 0666);
-    setenv("MPLOGSHIM_LOGS", test->rules, 1);
+    setenv("MPLOGSHIM_LOGS", test_rules(test->rules), 1);
     for (size_t i = 0; test->environment != NULL && test->environment[i] != NULL; i++) {
         putenv((char *)(uintptr_t)test->environment[i]);
     }

@@ -65,7 +65,7 @@ a_log_that_is_moved_away_is_followed_by_all_writers_within_a_second() {
         mv "$log" "$log.$round"
         newest=$(date +%s%N)
         wait_until test -s "$log"
-        (($(date +%s%N) - newest < 1500000000))
+        (($(date +%s%N) - newest < 3000000000)) # a second, and what a busy machine adds
     done
     finish
     # The archives that the administrator made count as such: the first that was moved away is the oldest.

@@ -5,7 +5,7 @@ need redis-server redis-cli
 
 # Before each line: pid, role, time, level. Lines of the server's own have no number.
 prefix='[0-9]+:[XCSM] [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:.]+ [#*.-] '
-other='(([0-9]+:(signal-handler|[XCSM]).*)|)'
+other='[0-9]+:[XCSM] .*'
 
 # Starts a server whose socket is $1/socket.
 serve() { # DIRECTORY LOG
@@ -20,7 +20,7 @@ ask() { # DIRECTORY WRITER COUNT
     wait_until redis-cli -s "$1/socket" ping >/dev/null 2>&1
     for ((first = 1; first <= $3; first += 100)); do
         redis-cli -s "$1/socket" --eval "$account_dir/writer.lua" , "$2" "$first" $((first + 99))
-    done | grep -vx done && return 1
+    done | grep -vx 'done' && return 1
     return 0
 }
 

@@ -32,7 +32,7 @@ static struct scene_clock scene_clock;
 
 static inline int scene_read_clock(clockid_t clock, struct timespec *now)
 {
-    if (clock == CLOCK_REALTIME) {
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
         *now = (struct timespec){.tv_sec = scene_clock.real};
     } else {
         *now = (struct timespec){scene_clock.monotonic / 1000000000, scene_clock.monotonic % 1000000000};

@@ -6,6 +6,7 @@
 #include "temporary.h"
 
 #include "../../shim/core/archive.h"
+#include "../../shim/core/name.h"
 #include "../../shim/core/sys.h"
 
 #include <dirent.h>
@@ -27,6 +28,7 @@ struct place {
     struct rule rule;
     struct period_zone zone;
     struct archive_task task;
+    char unused[NAME_SIZE];
 };
 
 static int setup(void **state)
@@ -40,7 +42,9 @@ static int setup(void **state)
         .zone = &place->zone,
         .directory = open(place->directory, O_PATH | O_DIRECTORY | O_CLOEXEC),
         .base = "app.log",
+        .generation = 10,
         .renames = 256,
+        .unused = place->unused,
     };
     *state = place;
     return 0;
@@ -300,6 +304,49 @@ static void empty_pending_file_and_second_name_of_the_live_file_are_no_archives(
     assert_settles(place);
     assert_true(temporary_exists(place->directory, "app.log"));
     assert_false(temporary_exists(place->directory, "app.log.1"));
+    for (int i = 0; i < 2; i++) {
+        place->unused[0] = '\0';
+        assert_settles(place);
+        assert_true(temporary_exists(place->directory, place->unused));
+        archive_remove_unused(&place->task);
+    }
+    assert_there(place, "app.log");
+}
+
+static void file_found_unused_stays_when_it_is_in_use_after_all(void **state)
+{
+    struct place *place = *state;
+    temporary_write(place->directory, PENDING1, "");
+    MAKE(place, "app.log");
+    assert_settles(place);
+    assert_string_equal(place->unused, PENDING1);
+    MAKE(place, PENDING1);
+    archive_remove_unused(&place->task);
+    assert_there(place, PENDING1 " app.log");
+}
+
+static int64_t later;
+
+static int clock_of_later(clockid_t clock, struct timespec *now)
+{
+    int error = sys_real.clock(clock, now);
+    now->tv_sec += later;
+    return error;
+}
+
+/* The directory was read while rotations went on: only those that were complete before it count. */
+static void archive_of_a_later_generation_waits_for_its_elders(void **state)
+{
+    struct place *place = *state;
+    sys.clock = clock_of_later;
+    later = 0;
+    place->task.generation = 2;
+    MAKE(place, PENDING1, PENDING2);
+    assert_settles(place);
+    assert_there(place, PENDING2 " app.log.1<" PENDING1);
+    later = 60;
+    assert_settles(place);
+    assert_there(place, "app.log.1<" PENDING2 " app.log.2<" PENDING1);
 }
 
 /* One rename in each call: after each of them all archives are there, in their order. */
@@ -436,6 +483,8 @@ int main(void)
         TEST(name_is_the_period_by_the_clock_of_the_zone),
         TEST(archives_of_the_other_naming_stay_as_they_are),
         TEST(empty_pending_file_and_second_name_of_the_live_file_are_no_archives),
+        TEST(file_found_unused_stays_when_it_is_in_use_after_all),
+        TEST(archive_of_a_later_generation_waits_for_its_elders),
         TEST(interrupted_shift_goes_on_where_it_stopped),
         TEST(five_thousand_archives_take_a_bounded_number_of_renames_a_call),
         TEST(file_that_appears_meanwhile_is_not_overwritten),

@@ -113,7 +113,14 @@ static void clear(void)
 
 static int settle(unsigned renames)
 {
-    const struct archive_task task = {&rule, &utc, directory, "app.log", renames};
+    char unused[NAME_SIZE] = "";
+    const struct archive_task task = {.rule = &rule,
+                                      .zone = &utc,
+                                      .generation = INT64_MAX,
+                                      .directory = directory,
+                                      .base = "app.log",
+                                      .renames = renames,
+                                      .unused = unused};
     return archive_settle(&task);
 }
 

@@ -1,0 +1,237 @@
+/*
+ * The live file of a log: proving that a descriptor is it, and following when somebody rotated, moved or removed it.
+ *
+ * Everything here runs under both locks and is rare: a rotation, a new second, a descriptor's first write.
+ */
+#include "log_private.h"
+
+#include "name.h"
+#include "own.h"
+#include "sys.h"
+
+#include <errno.h>
+
+enum { SECOND = 1000000000 };
+
+bool log_is_file(const struct writer *writer, const struct stat *status)
+{
+    return status->st_dev == writer->device && status->st_ino == writer->inode;
+}
+
+bool log_prove(const struct writer *writer)
+{
+    struct stat status;
+    return sys.fstat(writer->fd, &status) == 0 && S_ISREG(status.st_mode) && log_is_file(writer, &status);
+}
+
+/*
+ * The flags with which another descriptor like this one is opened. Not O_NOFOLLOW: the program would see it in its
+ * flags. New files are made with O_EXCL, and what is opened is compared with what lies there.
+ */
+int log_open_flags(const struct writer *writer)
+{
+    int flags = sys.fcntl(writer->fd, F_GETFL, 0);
+    int kept = O_NONBLOCK | O_SYNC | O_DSYNC | O_NOATIME | O_DIRECT;
+    return writer->access | O_APPEND | O_CLOEXEC | O_NOCTTY | (flags < 0 ? 0 : flags & kept);
+}
+
+/*
+ * Puts the live file, open as `fd`, behind a descriptor of the program's, which was just proved to be the file
+ * recorded for it. Only the number's file changes: close-on-exec and status flags are as before.
+ */
+static int replace(struct writer *writer, int fd, const struct stat *live, int64_t generation)
+{
+    int close_on_exec = sys.fcntl(writer->fd, F_GETFD, 0);
+    int result = sys.dup3(fd, writer->fd, close_on_exec > 0 && (close_on_exec & FD_CLOEXEC) ? O_CLOEXEC : 0);
+    if (result < 0) {
+        return result;
+    }
+    writer->device = live->st_dev;
+    writer->inode = live->st_ino;
+    writer->generation = generation;
+    return 0;
+}
+
+/*
+ * All descriptors of this log in this process go to the live file, which is open as `fd` with `flags`: those of the
+ * same kind share it, as duplicates do; another kind opens its own.
+ */
+void log_adopt(struct log *log, int fd, int flags, const struct stat *live, int64_t generation)
+{
+    for (struct writer *writer = log->writers; writer != NULL; writer = writer->next) {
+        if (log_is_file(writer, live)) {
+            writer->generation = generation;
+            continue;
+        }
+        if (!log_prove(writer)) {
+            continue; /* not this log's any more: its own next write finds that out */
+        }
+        int wanted = log_open_flags(writer);
+        if (wanted == flags) {
+            replace(writer, fd, live, generation);
+            continue;
+        }
+        struct stat status;
+        int other = sys.openat(log->directory.fd, log->base, wanted, 0);
+        if (other >= 0 && sys.fstat(other, &status) == 0 && status.st_ino == live->st_ino &&
+            status.st_dev == live->st_dev) {
+            replace(writer, other, live, generation);
+        }
+        if (other >= 0) {
+            sys.close(other);
+        }
+    }
+}
+
+/* The live path is gone: a new file takes its place, made as if it were the successor of the writer's file. */
+static int make_live(struct log *log, const struct writer *writer, int64_t generation)
+{
+    struct stat before;
+    char pending[NAME_SIZE];
+    int error = sys.fstat(writer->fd, &before);
+    if (error != 0) {
+        return error;
+    }
+    int fd = log_prepare(log, writer, &before, generation, pending);
+    if (fd == -ENOENT && log_open_directory(log) == 0) {
+        fd = log_prepare(log, writer, &before, generation, pending); /* the directory itself was replaced */
+    }
+    if (fd < 0) {
+        return fd;
+    }
+    error = sys_rename_new(log->directory.fd, pending, log->base);
+    if (error != 0) {
+        sys.unlinkat(log->directory.fd, pending, 0);
+        sys.close(fd);
+        return error;
+    }
+    log_set_begun(log, log_clock());
+    return fd;
+}
+
+/*
+ * Opens the live file as the writer would, and tells what it is. -EINVAL for what is no regular file, -ELOOP for what
+ * is not what lies at the live path: nothing is written through a link.
+ */
+static int open_live(struct log *log, const struct writer *writer, int64_t generation, struct stat *live)
+{
+    struct stat there;
+    int error = sys.fstatat(log->directory.fd, log->base, &there, AT_SYMLINK_NOFOLLOW);
+    int fd = error;
+    if (error == 0 && !S_ISREG(there.st_mode)) {
+        return -EINVAL;
+    }
+    if (error == 0) {
+        fd = sys.openat(log->directory.fd, log->base, log_open_flags(writer), 0);
+    }
+    if (fd == -ENOENT) {
+        fd = make_live(log, writer, generation);
+        error = fd < 0 ? fd : sys.fstat(fd, live);
+    } else if (fd >= 0) {
+        error = sys.fstat(fd, live);
+        if (error == 0 && (live->st_ino != there.st_ino || live->st_dev != there.st_dev)) {
+            error = -ELOOP;
+        }
+    }
+    if (fd >= 0 && error != 0) {
+        sys.close(fd);
+        return error;
+    }
+    return fd;
+}
+
+static int follow(struct log *log, struct writer *writer, int64_t generation)
+{
+    struct stat live;
+    int flags = log_open_flags(writer);
+    int fd = open_live(log, writer, generation, &live);
+    if (fd < 0) {
+        return fd;
+    }
+    log_adopt(log, fd, flags, &live, generation);
+    sys.close(fd);
+    return 0;
+}
+
+int log_follow_alone(const struct writer *writer, int fd)
+{
+    struct stat live;
+    struct writer own = *writer;
+    struct log *log = writer->log;
+    own.fd = fd;
+    if (log == NULL || log->lock.fd < 0 || lockfile_generation(&log->lock) == own.generation || !log_prove(&own)) {
+        return 0;
+    }
+    int opened = sys.openat(log->directory.fd, log->base, log_open_flags(&own), 0);
+    if (opened < 0) {
+        return opened;
+    }
+    int error = sys.fstat(opened, &live);
+    if (error == 0 && S_ISREG(live.st_mode)) {
+        error = replace(&own, opened, &live, own.generation);
+    }
+    sys.close(opened);
+    return error;
+}
+
+/* A lock file that was deleted or replaced: everybody moves to the new one within a second. */
+static int renew_lock(struct log *log, const struct stat *mine, int64_t *generation)
+{
+    if (lockfile_is_current(&log->lock)) {
+        return 0;
+    }
+    log_unlock_file(log);
+    int error = lockfile_open(&log->lock, mine);
+    if (error != 0) {
+        log_failed(log, TROUBLE_LOCK, "open", error);
+        return error;
+    }
+    error = log_lock_file(log);
+    if (error == 0) {
+        *generation = lockfile_generation(&log->lock);
+        log->generation = -1;
+    }
+    return error;
+}
+
+/*
+ * Somebody rotated, and gives the archive its name unless he died. Whoever still writes then sees to it after a while.
+ */
+static void expect_settling(struct log *log, int64_t generation)
+{
+    int64_t settled;
+    if (!log->unsettled && (!lockfile_read(&log->lock, LOCKFILE_SETTLED, &settled) || settled != generation)) {
+        log->unsettled = generation > 0;
+        log->settle_at = sys_now(CLOCK_MONOTONIC_COARSE) + 2LL * SECOND;
+    }
+}
+
+int log_look_again(struct log *log, struct writer *writer, int64_t generation)
+{
+    struct stat mine;
+    struct stat live;
+    if (sys.fstat(writer->fd, &mine) != 0 || !log_is_file(writer, &mine)) {
+        return -ESTALE;
+    }
+    int64_t second = sys_now(CLOCK_MONOTONIC_COARSE) / SECOND;
+    if (second != log->proved) {
+        log_prove_directories(log);
+        renew_lock(log, &mine, &generation);
+        log->proved = second;
+    }
+    int found = sys.fstatat(log->directory.fd, log->base, &live, AT_SYMLINK_NOFOLLOW);
+    if (found != 0 || !log_is_file(writer, &live)) {
+        int error = follow(log, writer, generation);
+        if (error != 0) {
+            log_failed(log, TROUBLE_ROTATE, "reopen", error);
+        } else {
+            log_succeeded(log, TROUBLE_ROTATE);
+        }
+    }
+    if (log->locked && generation != log->generation) {
+        log_read_begun(log, generation, found == 0 ? &live : NULL);
+        expect_settling(log, generation);
+    }
+    writer->generation = generation;
+    return 0;
+}

@@ -1,0 +1,361 @@
+/* Many threads, processes and signal handlers on one log that is rotated all the time: an exact account. */
+#include "test.h"
+
+#include <setjmp.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+
+#define SMALL "app.log,max_bytes=2000"
+
+enum { WRITERS = 16 };
+
+/* Shared with children: how many lines of each writer were acknowledged. */
+static volatile int *acknowledged;
+
+static void share_counters(void)
+{
+    acknowledged = mmap(NULL, WRITERS * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+static bool write_numbered(int fd, int writer, int number)
+{
+    char line[64];
+    int length = snprintf(line, sizeof line, "writer %02d line %06d of some length\n", writer, number);
+    return write(fd, line, (size_t)length) == length;
+}
+
+static void write_lines(int fd, int writer, int lines)
+{
+    for (int i = 0; i < lines; i++) {
+        if (!write_numbered(fd, writer, i)) {
+            test_fail(__LINE__, "writer %d: write: errno %d", writer, errno);
+            return;
+        }
+        acknowledged[writer] = i + 1;
+    }
+}
+
+/*
+ * Every line whole, each writer's in order, each once, and as many as were acknowledged: one more if the writer was
+ * killed after its write and before it could count it.
+ */
+static void check_account(int writers, int slack)
+{
+    int next[WRITERS] = {0};
+    char *text = history("app.log");
+    int bad = 0;
+    for (char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
+        int writer, number, length = 0;
+        if (sscanf(line, "writer %2d line %6d of some length%n", &writer, &number, &length) != 2 ||
+            line[length] != '\n' || length != 37 || writer < 0 || writer >= writers || number != next[writer]) {
+            if (bad++ < 3) {
+                test_fail(__LINE__, "torn, lost, doubled or out of order: \"%.60s\"", line);
+            }
+        } else {
+            next[writer]++;
+        }
+        if (strchr(line, '\n') == NULL) {
+            break;
+        }
+    }
+    for (int i = 0; i < writers; i++) {
+        if (next[i] < acknowledged[i] || next[i] > acknowledged[i] + slack) {
+            test_fail(__LINE__, "writer %d: %d lines found, %d acknowledged", i, next[i], acknowledged[i]);
+        }
+    }
+    CHECK(archives("app.log") >= 3);
+    CHECK_EQUAL(messages("mplogshim"), 0);
+    free(text);
+}
+
+struct work {
+    int fd;
+    int writer;
+};
+
+static void *thread_writes(void *argument)
+{
+    struct work *work = argument;
+    write_lines(work->fd, work->writer, 400);
+    return NULL;
+}
+
+static void processes_of_threads(void)
+{
+    share_counters();
+    int shared = open_log("app.log");
+    pid_t children[4];
+    for (int i = 0; i < 4; i++) {
+        children[i] = fork();
+        if (children[i] == 0) {
+            int own = open_log("app.log");
+            struct work work[2] = {{i % 2 == 0 ? shared : own, 2 * i}, {own, 2 * i + 1}};
+            pthread_t threads[2];
+            pthread_create(&threads[0], NULL, thread_writes, &work[0]);
+            pthread_create(&threads[1], NULL, thread_writes, &work[1]);
+            pthread_join(threads[0], NULL);
+            pthread_join(threads[1], NULL);
+            exit(test_failures);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        CHECK_EQUAL(exit_status(children[i]), 0);
+    }
+    check_account(8, 0);
+}
+
+static void fork_while_threads_write(void)
+{
+    share_counters();
+    int fd = open_log("app.log");
+    struct work work[3] = {{fd, 0}, {fd, 1}, {fd, 2}};
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        pthread_create(&threads[i], NULL, thread_writes, &work[i]);
+    }
+    for (int i = 0; i < 40; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            double begun = raw_seconds();
+            bool good = write_numbered(fd, 3, i);
+            acknowledged[3] = i + 1;
+            _exit(good && raw_seconds() - begun < 4 ? 0 : 1);
+        }
+        CHECK_EQUAL(exit_status(child), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    check_account(4, 0);
+}
+
+static void short_lived_processes(void)
+{
+    share_counters();
+    char line[64];
+    for (int i = 0; i < 1000; i += 2) {
+        pid_t children[2];
+        for (int n = 0; n < 2; n++) {
+            children[n] = vfork();
+            if (children[n] == 0) {
+                snprintf(line, sizeof line, "writer %02d line %06d of some length\n", n, i / 2);
+                execl("/proc/self/exe", "other process", "--write", "app.log", line, NULL);
+                _exit(127);
+            }
+            acknowledged[n] = i / 2 + 1;
+        }
+        if (exit_status(children[0]) != 0 || exit_status(children[1]) != 0) {
+            test_fail(__LINE__, "a process failed");
+        }
+    }
+    check_account(2, 0);
+}
+
+static void killed_processes(void)
+{
+    share_counters();
+    for (int round = 0; round < WRITERS; round += 4) {
+        pid_t children[4];
+        for (int i = 0; i < 4; i++) {
+            children[i] = fork();
+            if (children[i] == 0) {
+                write_lines(open_log("app.log"), round + i, 1000000);
+                _exit(1);
+            }
+        }
+        for (int i = 0; i < 4; i++) {
+            while (acknowledged[round + i] < 60 + 17 * i) {
+                raw_pause();
+            }
+            kill(children[i], SIGKILL);
+            exit_status(children[i]);
+        }
+    }
+    double begun = raw_seconds();
+    int fd = open_log("app.log");
+    write_text(fd, lines_of(40, "x"));
+    CHECK(raw_seconds() - begun < 2);
+    char *all = history("app.log");
+    CHECK(strstr(all, "x  ") != NULL);
+    /* Take the two lines off the end again for the account. */
+    close(fd);
+    struct stat status;
+    CHECK(raw_stat("app.log", &status));
+    CHECK_EQUAL(truncate("app.log", status.st_size - 40), 0);
+    check_account(WRITERS, 1);
+}
+
+/* As Redis does: the log is opened and closed for every line. */
+static void opens_for_every_line(void)
+{
+    share_counters();
+    pid_t children[3];
+    for (int i = 0; i < 3; i++) {
+        children[i] = fork();
+        if (children[i] == 0) {
+            for (int n = 0; n < 300; n++) {
+                int fd = open("app.log", O_WRONLY | O_CREAT | O_APPEND, 0644);
+                if (fd != 3 || !write_numbered(fd, i, n) || close(fd) != 0) {
+                    exit(1);
+                }
+                acknowledged[i] = n + 1;
+            }
+            exit(test_failures);
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQUAL(exit_status(children[i]), 0);
+    }
+    check_account(3, 0);
+}
+
+static int signal_fd;
+static volatile sig_atomic_t handled;
+
+static void handler_writes(int signal)
+{
+    int error = errno;
+    (void)signal;
+    if (write_numbered(signal_fd, 1, handled)) {
+        handled = handled + 1;
+        acknowledged[1] = handled;
+    }
+    errno = error;
+}
+
+static void start_timer(void (*handler)(int), int flags)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+    struct itimerval often = {{0, 200}, {0, 200}};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+}
+
+static void stop_timer(void)
+{
+    struct itimerval never = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &never, NULL);
+}
+
+/* A handler interrupts the library wherever it is: in a write, a rotation, under its locks. */
+static void signal_handler_writes(void)
+{
+    share_counters();
+    signal_fd = open_log("app.log");
+    start_timer(handler_writes, SA_RESTART);
+    write_lines(signal_fd, 0, 5000);
+    stop_timer();
+    CHECK(handled > 20);
+    check_account(2, 0);
+}
+
+static void signal_handler_writes_among_others(void)
+{
+    share_counters();
+    pid_t child = fork();
+    if (child == 0) {
+        write_lines(open_log("app.log"), 2, 3000);
+        exit(test_failures);
+    }
+    signal_fd = open_log("app.log");
+    start_timer(handler_writes, SA_RESTART);
+    write_lines(signal_fd, 0, 3000);
+    stop_timer();
+    CHECK_EQUAL(exit_status(child), 0);
+    CHECK(handled > 20);
+    check_account(3, 0);
+}
+
+static sigjmp_buf place;
+static volatile int jumps;
+
+static void handler_jumps(int signal)
+{
+    (void)signal;
+    jumps = jumps + 1;
+    siglongjmp(place, 1);
+}
+
+/* A line that was being written when the handler jumped may be there or not, but it is whole; no lock is left. */
+static void handlers_that_jump(void)
+{
+    share_counters();
+    volatile int number = 0;
+    int fd = open_log("app.log");
+    start_timer(handler_jumps, SA_NODEFER);
+    while (jumps < 300) {
+        if (sigsetjmp(place, 1) == 0) {
+            while (true) {
+                write_numbered(fd, 0, number);
+                number = number + 1;
+            }
+        }
+    }
+    stop_timer();
+    double begun = raw_seconds();
+    write_numbered(fd, 0, 999999);
+    other_process_writes("app.log", "writer 01 line 000000 of some length\n");
+    CHECK(raw_seconds() - begun < 3);
+    char *text = history("app.log");
+    int whole = 0;
+    for (char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
+        CHECK(strcspn(line, "\n") == 37);
+        whole++;
+        if (strchr(line, '\n') == NULL) {
+            break;
+        }
+    }
+    CHECK(whole >= number);
+    CHECK(strstr(text, "999999") != NULL);
+    CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
+/* A child made in a signal handler while the parent was inside the library. */
+static void handler_forks(int signal)
+{
+    (void)signal;
+    if (handled < 40) {
+        pid_t child = fork();
+        if (child == 0) {
+            bool good = write_numbered(signal_fd, 1, handled);
+            _exit(good ? 0 : 1);
+        }
+        int status = -1;
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+        }
+        if (status == 0) {
+            handled = handled + 1;
+            acknowledged[1] = handled;
+        }
+    }
+}
+
+static void signal_handler_forks(void)
+{
+    share_counters();
+    signal_fd = open_log("app.log");
+    start_timer(handler_forks, SA_RESTART);
+    for (int i = 0; handled < 40 && i < 100000; i++) {
+        write_numbered(signal_fd, 0, i);
+        acknowledged[0] = i + 1;
+    }
+    stop_timer();
+    CHECK_EQUAL(handled, 40);
+    check_account(2, 0);
+}
+
+int main(int count, char **arguments)
+{
+    static const struct test tests[] = {
+        {"processes_of_threads_lose_and_tear_nothing", SMALL, processes_of_threads, NULL, NULL},
+        {"fork_while_threads_write_loses_nothing_and_never_hangs", SMALL, fork_while_threads_write, NULL, NULL},
+        {"a_thousand_short_lived_processes_lose_nothing", SMALL, short_lived_processes, NULL, NULL},
+        {"killed_processes_lose_nothing_that_was_acknowledged", SMALL, killed_processes, NULL, NULL},
+        {"a_log_opened_for_every_line_loses_nothing", SMALL, opens_for_every_line, NULL, NULL},
+        {"a_signal_handler_may_write_at_any_moment", SMALL, signal_handler_writes, NULL, NULL},
+        {"a_signal_handler_may_write_while_others_do", SMALL, signal_handler_writes_among_others, NULL, NULL},
+        {"a_signal_handler_may_jump_out_at_any_moment", SMALL, handlers_that_jump, NULL, NULL},
+        {"a_signal_handler_may_fork_at_any_moment", SMALL, signal_handler_forks, NULL, NULL},
+    };
+    return test_main(count, arguments, tests, TEST_COUNT(tests));
+}
