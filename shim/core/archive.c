@@ -21,6 +21,7 @@ struct listing {
     size_t count;
     size_t room;
     size_t foreign;
+    bool wait; /* some are left out for now */
 };
 
 static int add(struct listing *listing, const struct name *name, bool foreign)
@@ -68,7 +69,8 @@ static bool may_have_elders(const struct archive_task *task, const struct name *
  * A pending file that is empty was prepared and not used (or is just being prepared); one that has a second link is
  * the live file in the middle of a rotation without RENAME_EXCHANGE. Neither is an archive yet. 1, 0 or -errno.
  */
-static int is_archive(const struct archive_task *task, const char *name, const struct name *parsed, bool *foreign)
+static int is_archive(const struct archive_task *task, const char *name, const struct name *parsed, bool *foreign,
+                      bool *wait)
 {
     struct stat status;
     int error = sys.fstatat(task->directory, name, &status, AT_SYMLINK_NOFOLLOW);
@@ -85,7 +87,11 @@ static int is_archive(const struct archive_task *task, const char *name, const s
     if (!*foreign && (status.st_size == 0 || is_live)) {
         strcpy(task->unused, name);
     }
-    return !*foreign && status.st_size > 0 && !is_live && !may_have_elders(task, parsed, &status);
+    if (*foreign || status.st_size == 0 || is_live) {
+        return 0;
+    }
+    *wait = may_have_elders(task, parsed, &status);
+    return !*wait;
 }
 
 static int consider(const struct archive_task *task, const struct dirent64 *entry, struct listing *listing)
@@ -100,7 +106,9 @@ static int consider(const struct archive_task *task, const struct dirent64 *entr
         return 0;
     }
     if (parsed.kind == NAME_PENDING || entry->d_type == DT_UNKNOWN) {
-        int found = is_archive(task, entry->d_name, &parsed, &foreign);
+        bool wait = false;
+        int found = is_archive(task, entry->d_name, &parsed, &foreign, &wait);
+        listing->wait = listing->wait || wait;
         if (found <= 0) {
             return found;
         }
@@ -276,7 +284,7 @@ static int give_numbers(const struct archive_task *task, struct listing *listing
             continue;
         }
         if (renames-- == 0) {
-            return 1;
+            return ARCHIVE_MORE;
         }
         const struct name to = {.kind = NAME_NUMBER, .number = archive->target, .gzip = archive->name.gzip};
         int error = rename_archive(task, &archive->name, &to);
@@ -311,7 +319,7 @@ static int give_times(const struct archive_task *task, struct listing *listing)
             continue;
         }
         if (renames-- == 0) {
-            return 1;
+            return ARCHIVE_MORE;
         }
         period_name(&task->rule->period, task->zone, archive->name.begun, to.period);
         to.sequence = next_sequence(listing, to.period);
@@ -335,5 +343,5 @@ int archive_settle(const struct archive_task *task)
         result = task->rule->naming == NAMING_TIME ? give_times(task, &listing) : give_numbers(task, &listing);
     }
     discard(&listing);
-    return result;
+    return result == ARCHIVE_DONE && listing.wait ? ARCHIVE_WAIT : result;
 }

@@ -26,7 +26,11 @@ struct archive_task {
  */
 void archive_remove_unused(const struct archive_task *task);
 
-/* 0: all archives have their final names; 1: there is more to do; or -errno. Never overwrites a file. */
+/*
+ * ARCHIVE_DONE: all archives have their final names; ARCHIVE_MORE: the renames are used up; ARCHIVE_WAIT: one is too
+ * young to be named before its elders; or -errno. Never overwrites a file.
+ */
+enum archive_result { ARCHIVE_DONE, ARCHIVE_MORE, ARCHIVE_WAIT };
 int archive_settle(const struct archive_task *task);
 
 #endif

@@ -149,11 +149,11 @@ void log_set_begun(struct log *log, int64_t begun)
  */
 void log_read_begun(struct log *log, int64_t generation, const struct stat *live)
 {
-    enum { DAY = 86400 };
     int64_t now = log_clock();
     int64_t begun;
     log->generation = generation;
-    if (log->lock.fd >= 0 && lockfile_read(&log->lock, LOCKFILE_BEGUN, &begun) && begun >= 0 && begun <= now + DAY) {
+    if (log->lock.fd >= 0 && lockfile_read(&log->lock, LOCKFILE_BEGUN, &begun) && begun >= 0 &&
+        begun <= now + LOG_CLOCK_SLACK) {
         log->begun = begun;
         plan_boundary(log);
         return;

@@ -32,6 +32,9 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation);
 /* Under both locks: takes the live file away under a pending name and puts a new one in its place. 0 or -errno. */
 int log_rotate(struct log *log, struct writer *writer);
 
+/* A begin further ahead of the clock than this, in seconds, is wrong: a clock set back by hours stays within. */
+enum { LOG_CLOCK_SLACK = 86400 };
+
 /* The moment by the clock the rules are for, in seconds; reads begun and boundary when the generation has changed. */
 int64_t log_clock(void);
 void log_read_begun(struct log *log, int64_t generation, const struct stat *live);

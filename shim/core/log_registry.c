@@ -373,7 +373,8 @@ static void settle_locked(struct log *log, unsigned renames)
                                       .renames = renames,
                                       .unused = unused};
     int result = archive_settle(&task);
-    if (result == 0) {
+    log->settle_at = result == ARCHIVE_WAIT ? sys_now(CLOCK_MONOTONIC_COARSE) + SECOND : 0;
+    if (result == ARCHIVE_DONE) {
         if (unused[0] != '\0') {
             remove_unused_file(log, &task);
         }

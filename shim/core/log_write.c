@@ -69,12 +69,15 @@ static size_t write_bytes(int fd, struct record *record, size_t skip, size_t len
 
 static bool boundary_passed(struct log *log, off_t size)
 {
-    if (log->rule->period.unit == PERIOD_NONE || log_clock() < log->boundary) {
+    if (log->rule->period.unit == PERIOD_NONE) {
+        return false;
+    }
+    int64_t now = log_clock();
+    if (now < log->boundary && log->begun <= now + LOG_CLOCK_SLACK) {
         return false;
     }
     /* Another process may have found the file empty at this boundary and begun it anew. */
     log_read_begun(log, log->generation, NULL);
-    int64_t now = log_clock();
     if (now >= log->boundary && size == 0) {
         log_set_begun(log, now);
     }

@@ -7,10 +7,10 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* A managed stream on a managed descriptor. A log is always appended to, and so is its stream. */
+/* A managed stream on a managed descriptor. */
 static FILE *open_managed(int fd, int stream_flags)
 {
-    struct managed_stream *managed = stream_new(fd, stream_flags | STREAM_APPENDING);
+    struct managed_stream *managed = stream_new(fd, stream_flags);
     if (managed == NULL) {
         return NULL;
     }

@@ -74,8 +74,7 @@ static FILE *reopen_managed(const char *path, const char *text, struct managed_s
         return NULL;
     }
     fd = result;
-    bool log = descriptor_managed(fd);
-    stream_reset(managed, fd, mode.stream_flags | (log ? STREAM_APPENDING : 0));
+    stream_reset(managed, fd, mode.stream_flags);
     stream_choose_buffer(stream);
     if (original != NULL) {
         original->_fileno = fd;

@@ -98,12 +98,11 @@ static void leave_no_room(FILE *original)
 static void attach(struct managed_stream *twin, FILE *original)
 {
     enum {
-        KEPT = STREAM_UNBUFFERED | STREAM_LINE_BUFFERED | STREAM_NO_READS | STREAM_NO_WRITES | STREAM_USER_LOCK |
-               STREAM_ERROR
+        KEPT = STREAM_UNBUFFERED | STREAM_LINE_BUFFERED | STREAM_NO_READS | STREAM_NO_WRITES | STREAM_APPENDING |
+               STREAM_USER_LOCK | STREAM_ERROR
     };
     FILE *stream = twin->stream;
     stream->_flags = (stream->_flags & ~KEPT) | (original->_flags & KEPT);
-    stream->_flags |= STREAM_APPENDING;
     stream->_fileno = original->_fileno;
     twin->orientation = original->_mode;
     if (atomic_exchange(&twin->original, original) == NULL) {

@@ -21,11 +21,11 @@ enum { FAULT_CALLS = 512, FAULT_KILLED = 9 };
 
 static struct faults {
     enum fault_kind kind;
-    int at;                  /* the call, counted from 0 */
-    int error;               /* what it fails with */
-    const char *call;        /* FAULT_FROM: also all later calls of this name fail */
-    bool no_rename_flags;    /* the file system knows neither RENAME_EXCHANGE nor RENAME_NOREPLACE */
-    bool no_links;           /* nor hard links */
+    int at;               /* the call, counted from 0 */
+    int error;            /* what it fails with */
+    const char *call;     /* FAULT_FROM: also all later calls of this name fail */
+    bool no_rename_flags; /* the file system knows neither RENAME_EXCHANGE nor RENAME_NOREPLACE */
+    bool no_links;        /* nor hard links */
     bool armed;
     int count;
     const char **trace; /* FAULT_CALLS names, or NULL */

@@ -18,7 +18,7 @@ enum { ROTATING_LINE = 11, LAST_LINE = 25 };
 static struct report {
     const char *trace[FAULT_CALLS];
     int calls;
-} *report;
+} * report;
 
 struct setting {
     const char *name;
@@ -80,8 +80,10 @@ static int run_process(struct scene *scene, const struct faults *wanted,
 
 static struct faults faults_of(const struct setting *setting)
 {
-    return (struct faults){
-        .call = "none", .no_rename_flags = setting->no_rename_flags, .no_links = setting->no_links, .trace = report->trace};
+    return (struct faults){.call = "none",
+                           .no_rename_flags = setting->no_rename_flags,
+                           .no_links = setting->no_links,
+                           .trace = report->trace};
 }
 
 /* How many things were wrong. The line on the way when the process died may be there or not; all others must. */

@@ -1,8 +1,8 @@
 /*
  * One rotation with one of its system calls failing, for each call and each error that it may really give.
  *
- * The log rotates at five lines. Lines 1 to 10 make one archive and fill the live file; line 11 rotates. Each case runs
- * in a process of its own.
+ * The log rotates at five lines. Lines 1 to 10 make one archive and fill the live file; line 11 rotates. Or somebody
+ * else moved the live file, and line 11 makes a new one. Each case runs in a process of its own.
  */
 #include "../unit/log_scene.h"
 #include "faults.h"
@@ -16,24 +16,22 @@
 
 enum { ROTATING_LINE = 11, LAST_FAULTY_LINE = 20, LAST_LINE = 40, ERRORS = 8 };
 
-struct file_system {
-    const char *name;
+struct setting {
     bool no_rename_flags;
     bool no_links;
+    bool moved; /* nothing rotates but somebody else, just before line 11 */
 };
-static const struct file_system file_systems[] = {
-    {"complete", false, false},
-    {"without rename flags", true, false},
-    {"without rename flags and links", true, true},
-};
+static const struct setting complete = {.no_links = false};
+static const struct setting no_flags = {.no_rename_flags = true};
+static const struct setting no_flags_no_links = {.no_rename_flags = true, .no_links = true};
 
 /* What a case tells its parent: shared memory. */
 static struct report {
     const char *trace[FAULT_CALLS];
     int calls;
-    bool rotated; /* by the line with the fault */
+    bool rotated; /* by the line with the fault, which is in a new file */
     bool pending; /* an archive without its final name was left by it */
-} *report;
+} * report;
 
 struct realistic {
     const char *call;
@@ -86,17 +84,26 @@ static bool directory_has_pending(const char *directory)
     return pending;
 }
 
-static void run(struct scene *scene, const struct faults *wanted)
+static void move_live(const struct scene *scene)
+{
+    struct temporary_path archive = temporary_path(scene->directory, "app.log.1");
+    require(rename(scene->path.text, archive.text) == 0, "rename");
+}
+
+static void run(struct scene *scene, const struct setting *setting, const struct faults *wanted)
 {
     scene_start(scene);
     faults_install(wanted);
     scene_attach(scene);
     require(scene_write_lines(scene, 1, ROTATING_LINE - 1), "a line before the fault was not written");
+    if (setting->moved) {
+        move_live(scene);
+    }
     scene_pass(2); /* so that the live file and the lock file are looked at too */
     faults_arm();
     require(scene_write(scene, ROTATING_LINE) == LINE_LENGTH, "the line with the fault was not written");
     report->calls = faults.count;
-    report->rotated = temporary_length(scene->directory, LOG_NAME) <= LINE_LENGTH;
+    report->rotated = temporary_length(scene->directory, LOG_NAME) == LINE_LENGTH;
     report->pending = directory_has_pending(scene->directory);
     for (int line = ROTATING_LINE + 1; wanted->kind == FAULT_FROM && line <= LAST_FAULTY_LINE; line++) {
         scene_pass(2);
@@ -131,15 +138,15 @@ static bool events_are_right(const struct scene *scene, const struct faults *wan
 }
 
 /* Runs a case; how many things were wrong. */
-static int run_case(const struct faults *wanted)
+static int run_case(const struct setting *setting, const struct faults *wanted)
 {
     struct scene scene;
     int status = -1;
     scene_make(&scene);
-    scene.rule.max_bytes = 5 * LINE_LENGTH;
+    scene.rule.max_bytes = setting->moved ? 0 : 5 * LINE_LENGTH;
     pid_t child = fork();
     if (child == 0) {
-        run(&scene, wanted);
+        run(&scene, setting, wanted);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     bool good = status == 0;
@@ -156,17 +163,17 @@ static int run_case(const struct faults *wanted)
     return !good;
 }
 
-static struct faults faults_of(const struct file_system *file_system)
+static struct faults faults_of(const struct setting *setting)
 {
-    return (struct faults){.call = "none", .no_rename_flags = file_system->no_rename_flags, .no_links = file_system->no_links};
+    return (struct faults){.call = "none", .no_rename_flags = setting->no_rename_flags, .no_links = setting->no_links};
 }
 
 /* The calls of the rotation when nothing fails. Returns how many. */
-static int trace(const struct file_system *file_system, const char *calls[FAULT_CALLS], int *wrong)
+static int trace(const struct setting *setting, const char *calls[FAULT_CALLS], int *wrong)
 {
-    struct faults wanted = faults_of(file_system);
+    struct faults wanted = faults_of(setting);
     wanted.trace = report->trace;
-    *wrong = run_case(&wanted);
+    *wrong = run_case(setting, &wanted);
     assert_true(report->rotated);
     assert_in_range(report->calls, 10, FAULT_CALLS);
     memcpy(calls, report->trace, sizeof report->trace);
@@ -183,20 +190,20 @@ static bool is_first_of_its_kind(const char *const calls[], int at)
     return true;
 }
 
-static int fail_each(const struct file_system *file_system, enum fault_kind kind)
+static int fail_each(const struct setting *setting, enum fault_kind kind)
 {
     const char *calls[FAULT_CALLS];
     int wrong;
-    int count = trace(file_system, calls, &wrong);
+    int count = trace(setting, calls, &wrong);
     for (int at = 0; at < count; at++) {
         const int *errors = errors_of(calls[at]);
         for (int i = 0; errors[i] != 0 && (kind == FAULT_ONE || is_first_of_its_kind(calls, at)); i++) {
-            struct faults wanted = faults_of(file_system);
+            struct faults wanted = faults_of(setting);
             wanted.kind = kind;
             wanted.at = at;
             wanted.error = errors[i];
             wanted.call = calls[at];
-            wrong += run_case(&wanted);
+            wrong += run_case(setting, &wanted);
         }
     }
     return wrong;
@@ -205,10 +212,11 @@ static int fail_each(const struct file_system *file_system, enum fault_kind kind
 static void rotation_keeps_every_line_on_each_file_system(void **state)
 {
     const char *calls[FAULT_CALLS];
+    const struct setting *const settings[] = {&complete, &no_flags, &no_flags_no_links};
     (void)state;
-    for (size_t i = 0; i < sizeof file_systems / sizeof file_systems[0]; i++) {
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
         int wrong;
-        trace(&file_systems[i], calls, &wrong);
+        trace(settings[i], calls, &wrong);
         assert_int_equal(wrong, 0);
     }
 }
@@ -216,37 +224,49 @@ static void rotation_keeps_every_line_on_each_file_system(void **state)
 static void rotation_keeps_every_line_when_one_call_fails(void **state)
 {
     (void)state;
-    assert_int_equal(fail_each(&file_systems[0], FAULT_ONE), 0);
+    assert_int_equal(fail_each(&complete, FAULT_ONE), 0);
 }
 
 static void rotation_keeps_every_line_when_one_call_fails_without_rename_flags(void **state)
 {
     (void)state;
-    assert_int_equal(fail_each(&file_systems[1], FAULT_ONE), 0);
+    assert_int_equal(fail_each(&no_flags, FAULT_ONE), 0);
 }
 
 static void rotation_keeps_every_line_when_one_call_fails_without_rename_flags_and_links(void **state)
 {
     (void)state;
-    assert_int_equal(fail_each(&file_systems[2], FAULT_ONE), 0);
+    assert_int_equal(fail_each(&no_flags_no_links, FAULT_ONE), 0);
 }
 
 static void rotation_keeps_every_line_while_a_call_keeps_failing(void **state)
 {
     (void)state;
-    assert_int_equal(fail_each(&file_systems[0], FAULT_FROM), 0);
+    assert_int_equal(fail_each(&complete, FAULT_FROM), 0);
 }
 
 static void rotation_keeps_every_line_while_a_call_keeps_failing_without_rename_flags(void **state)
 {
     (void)state;
-    assert_int_equal(fail_each(&file_systems[1], FAULT_FROM), 0);
+    assert_int_equal(fail_each(&no_flags, FAULT_FROM), 0);
 }
 
 static void rotation_keeps_every_line_while_a_call_keeps_failing_without_rename_flags_and_links(void **state)
 {
     (void)state;
-    assert_int_equal(fail_each(&file_systems[2], FAULT_FROM), 0);
+    assert_int_equal(fail_each(&no_flags_no_links, FAULT_FROM), 0);
+}
+
+static void lines_are_kept_when_a_call_fails_after_the_live_file_was_moved(void **state)
+{
+    static const struct setting settings[] = {{.moved = true},
+                                              {.moved = true, .no_rename_flags = true},
+                                              {.moved = true, .no_rename_flags = true, .no_links = true}};
+    (void)state;
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        assert_int_equal(fail_each(&settings[i], FAULT_ONE), 0);
+        assert_int_equal(fail_each(&settings[i], FAULT_FROM), 0);
+    }
 }
 
 int main(void)
@@ -259,6 +279,7 @@ int main(void)
         cmocka_unit_test(rotation_keeps_every_line_while_a_call_keeps_failing),
         cmocka_unit_test(rotation_keeps_every_line_while_a_call_keeps_failing_without_rename_flags),
         cmocka_unit_test(rotation_keeps_every_line_while_a_call_keeps_failing_without_rename_flags_and_links),
+        cmocka_unit_test(lines_are_kept_when_a_call_fails_after_the_live_file_was_moved),
     };
     report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return report == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

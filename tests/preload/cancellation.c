@@ -3,7 +3,7 @@
 
 #define SMALL "app.log,max_bytes=2000"
 
-enum { LINE = 38 };
+enum { LINE = 37 };
 
 static int log_fd;
 static volatile int acknowledged;

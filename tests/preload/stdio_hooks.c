@@ -321,6 +321,15 @@ static FILE *by_freopen(const char *log)
     return freopen(log, "w", must(fopen("/dev/null", "w")));
 }
 
+static FILE *by_freopen_of_a_log(const char *log)
+{
+    char other[4096];
+    snprintf(other, sizeof other, "%s.other.log", log);
+    FILE *stream = freopen(log, "w", must(fopen(other, "a")));
+    unlink(other);
+    return stream;
+}
+
 static FILE *by_freopen64(const char *log)
 {
     return freopen64(log, "a", must(fopen("/dev/null", "w")));
@@ -391,6 +400,7 @@ static const struct {
     {"fdopen", false, by_fdopen},
     {"_IO_fdopen", false, by_IO_fdopen},
     {"freopen", false, by_freopen},
+    {"freopen_of_a_log", false, by_freopen_of_a_log},
     {"freopen64", false, by_freopen64},
     {"dup2_over_a_stream", false, by_dup2_over_a_stream},
     {"inherited", true, inherited},

@@ -99,7 +99,7 @@ static void case_saved_pointer(void)
 static void case_close(void)
 {
     put_on("a.log", 1);
-    note("printf", printf("text\n"));
+    note("printf", printf("text\nunfinished"));
     note("fclose", fclose(stdout));
     note("descriptor", fcntl(1, F_GETFD));
     note("printf", printf("gone\n"));
@@ -201,6 +201,8 @@ static void case_reading_and_writing(void)
     rewind(stream);
     note("fread", (long long)fread(line, 1, sizeof line, stream));
     note("feof", feof(stream) != 0);
+    note("fseek", fseek(stream, 0, SEEK_END));
+    note("fputs", fputs("line 4\nunfinished", stream) >= 0);
     note("fclose", fclose(stream));
     note_size("a.log");
 }
@@ -272,6 +274,20 @@ static void case_wide(void)
     note_size("a.log");
 }
 
+/* What was buffered before the redirection goes to the log, through the library, when it is flushed. */
+static void case_pending_at_exit(void)
+{
+    note("printf", printf("pending\n"));
+    put_on("a.log", 1);
+}
+
+static void case_pending_at_flush(void)
+{
+    note("printf", printf("pending\n"));
+    put_on("a.log", 1);
+    note("fflush", fflush(NULL));
+}
+
 /* dup2 is async-signal-safe: a handler may put a log under a stream in the middle of anything. */
 static void redirect_in_handler(int signal_number)
 {
@@ -291,6 +307,18 @@ static void case_signal_handler(void)
     note_size("a.log");
 }
 
+/* A newline also for an empty file. */
+static char last_byte(const char *name)
+{
+    char last = '\n';
+    int fd = open(in_directory(name), O_RDONLY);
+    if (lseek(fd, -1, SEEK_END) >= 0 && read(fd, &last, 1) != 1) {
+        abort();
+    }
+    close(fd);
+    return last;
+}
+
 /* Full buffers are written in mid-line; other processes must not see that, but after an explicit flush. */
 static void case_unfinished_lines(void)
 {
@@ -299,15 +327,15 @@ static void case_unfinished_lines(void)
     int torn = 0;
     put_on("a.log", 1);
     for (int i = 0; i < 500; i++) {
-        char last = '\n';
         printf("a line of %d, whose length divides no buffer\n", i);
         ftell(stdout);
-        int fd = open(in_directory("a.log"), O_RDONLY);
-        if (lseek(fd, -1, SEEK_END) >= 0 && read(fd, &last, 1) == 1) {
-            torn += last != '\n';
-        }
-        close(fd);
+        torn += last_byte("a.log") != '\n';
     }
+    for (int i = 0; i < 10000; i++) {
+        putchar('x');
+    }
+    torn += last_byte("a.log") != '\n';
+    putchar('\n');
     errno = 0;
     note("torn, if they may not be", whole ? torn : 0);
     note("printf", printf("unfinished"));
@@ -377,6 +405,8 @@ static const struct {
     {"closed_behind", case_closed_behind},
     {"too_large", case_too_large},
     {"wide", case_wide},
+    {"pending_at_exit", case_pending_at_exit},
+    {"pending_at_flush", case_pending_at_flush},
     {"signal_handler", case_signal_handler},
     {"unfinished_lines", case_unfinished_lines},
     {"threads", case_threads},

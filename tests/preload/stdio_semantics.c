@@ -149,6 +149,12 @@ static void test_fdopen(void)
     note("fclose", fclose(stream));
     fd = open(path, O_RDWR | O_APPEND);
     stream = fdopen(fd, "w");
+    note("ftell", ftell(stream));
+    note("fseek", fseek(stream, 3, SEEK_SET));
+    note("fputs", fputs("to the end all the same\n", stream) >= 0);
+    note("ftell", ftell(stream));
+    note("fflush", fflush(stream));
+    note("ftell", ftell(stream));
     note("fgetc", fgetc(stream));
     note("ferror", ferror(stream));
     close(fd);

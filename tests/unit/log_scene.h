@@ -16,6 +16,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <sys/wait.h>
 
 enum { LINE_LENGTH = 20, HISTORY_FILES = 256 };
 #define LOG_NAME  "app.log"
@@ -55,12 +56,13 @@ static inline void scene_pass(int64_t seconds)
     scene_clock.monotonic += seconds * 1000000000;
 }
 
+static struct period_zone scene_zone;
+
 struct scene {
     char directory[TEMPORARY_SIZE];
     struct temporary_path path;
     struct temporary_path diag;
     struct rule rule;
-    struct period_zone zone;
     struct writer *writer;
     int fd;
 };
@@ -84,19 +86,23 @@ static inline void scene_make(struct scene *scene)
         .group = (gid_t)-1,
         .lock_timeout_ns = 5000000000,
     };
-    period_zone_utc(&scene->zone);
+    period_zone_utc(&scene_zone);
     scene_clock = (struct scene_clock){.real = 1795190400 /* 2026-11-20 16:00:00 UTC */, .monotonic = 100000000000};
 }
 
-/* The core as at the start of a process, with the clocks of the test. */
+/* The core as at the start of a process, with the clocks of the test. Only the first time in a process starts it. */
 static inline void scene_start(struct scene *scene)
 {
+    static bool started;
     sys = sys_real;
     sys.clock = scene_read_clock;
     sys.sleep = scene_sleep;
     diag_open(DIAG_FILE, scene->diag.text);
-    guard_start(log_forked);
-    temporary_must(log_start(&scene->zone) == 0, "log_start");
+    if (!started) {
+        guard_start(log_forked);
+        temporary_must(log_start(&scene_zone) == 0, "log_start");
+        started = true;
+    }
 }
 
 static inline struct writer *scene_attach_descriptor(struct scene *scene, int fd)
@@ -161,6 +167,22 @@ static inline void scene_settle(void)
     temporary_must(guard_enter(), "settle");
     log_settle_all();
     guard_leave();
+}
+
+/* Another process opens the log, writes lines, gives archives their names and ends; not zero if that went wrong. */
+static inline int scene_other_process(struct scene *scene, int first, int last)
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        scene_start(scene);
+        scene_attach(scene);
+        bool good = scene_write_lines(scene, first, last);
+        scene_settle();
+        _exit(!good);
+    }
+    temporary_must(waitpid(child, &status, 0) == child, "waitpid");
+    return status;
 }
 
 static inline int scene_events(const struct scene *scene, const char *event)

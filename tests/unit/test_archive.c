@@ -133,7 +133,8 @@ static void newest_pending_archive_gets_number_one(void **state)
     struct place *place = *state;
     MAKE(place, PENDING2, PENDING1, "app.log", "app.log.1", "app.log.2");
     assert_settles(place);
-    assert_there(place, "app.log app.log.1<" PENDING2 " app.log.2<" PENDING1 " app.log.3<app.log.1 app.log.4<app.log.2");
+    assert_there(place,
+                 "app.log app.log.1<" PENDING2 " app.log.2<" PENDING1 " app.log.3<app.log.1 app.log.4<app.log.2");
 }
 
 static void shift_stops_at_the_first_gap(void **state)
@@ -149,7 +150,8 @@ static void compressed_archives_keep_their_suffix_and_place(void **state)
     struct place *place = *state;
     MAKE(place, PENDING1, "app.log.1", "app.log.2.gz", "app.log.3.gz");
     assert_settles(place);
-    assert_there(place, "app.log.1<" PENDING1 " app.log.2<app.log.1 app.log.3.gz<app.log.2.gz app.log.4.gz<app.log.3.gz");
+    assert_there(place,
+                 "app.log.1<" PENDING1 " app.log.2<app.log.1 app.log.3.gz<app.log.2.gz app.log.4.gz<app.log.3.gz");
 }
 
 static void both_forms_of_one_number_are_kept(void **state)
@@ -158,9 +160,10 @@ static void both_forms_of_one_number_are_kept(void **state)
     MAKE(place, PENDING1, "app.log.1", "app.log.1.gz");
     assert_settles(place);
     assert_false(temporary_exists(place->directory, PENDING1));
-    int archives = temporary_exists(place->directory, "app.log.1") +
-                   (temporary_exists(place->directory, "app.log.2") || temporary_exists(place->directory, "app.log.2.gz")) +
-                   (temporary_exists(place->directory, "app.log.3") || temporary_exists(place->directory, "app.log.3.gz"));
+    int archives =
+        temporary_exists(place->directory, "app.log.1") +
+        (temporary_exists(place->directory, "app.log.2") || temporary_exists(place->directory, "app.log.2.gz")) +
+        (temporary_exists(place->directory, "app.log.3") || temporary_exists(place->directory, "app.log.3.gz"));
     assert_int_equal(archives, 3);
 }
 
@@ -219,8 +222,9 @@ static void directory_with_the_name_of_a_period_is_stepped_around(void **state)
     MAKE(place, PENDING1, PENDING2);
     make_foreign(place, "app.log.2026-11-20_16-00-00", "app.log.2026-11-20_16-00-00.1");
     assert_settles(place);
-    assert_there(place, "app.log.2026-11-20_16-00-00/ app.log.2026-11-20_16-00-00.1@ app.log.2026-11-20_16-00-00.2<" PENDING1
-                        " app.log.2026-11-20_16-00-00.3<" PENDING2);
+    assert_there(place,
+                 "app.log.2026-11-20_16-00-00/ app.log.2026-11-20_16-00-00.1@ app.log.2026-11-20_16-00-00.2<" PENDING1
+                 " app.log.2026-11-20_16-00-00.3<" PENDING2);
 }
 
 static void oldest_beyond_backups_are_removed(void **state)
@@ -254,7 +258,8 @@ static void several_archives_of_one_period_are_counted_up(void **state)
     place->rule.period.unit = PERIOD_DAY;
     MAKE(place, PENDING1, PENDING2, PENDING3);
     assert_settles(place);
-    assert_there(place, "app.log.2026-11-20<" PENDING1 " app.log.2026-11-20.1<" PENDING2 " app.log.2026-11-20.2<" PENDING3);
+    assert_there(place,
+                 "app.log.2026-11-20<" PENDING1 " app.log.2026-11-20.1<" PENDING2 " app.log.2026-11-20.2<" PENDING3);
     MAKE(place, PENDING1);
     assert_settles(place);
     assert_true(temporary_exists(place->directory, "app.log.2026-11-20.3"));
@@ -290,7 +295,8 @@ static void archives_of_the_other_naming_stay_as_they_are(void **state)
     place->rule.naming = NAMING_TIME;
     MAKE(place, PENDING3);
     assert_settles(place);
-    assert_there(place, "app.log.1<" PENDING1 " app.log.2<app.log.1 app.log.2026-11-19 app.log.2026-11-20_16-00-07<" PENDING3);
+    assert_there(place,
+                 "app.log.1<" PENDING1 " app.log.2<app.log.1 app.log.2026-11-19 app.log.2026-11-20_16-00-07<" PENDING3);
 }
 
 static void empty_pending_file_and_second_name_of_the_live_file_are_no_archives(void **state)

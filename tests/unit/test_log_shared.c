@@ -48,20 +48,9 @@ static void assert_events(const char *event, int count)
     assert_int_equal(scene_events(&scene, event), count);
 }
 
-/* Another process that opens the log afresh and writes some lines. */
 static void other_process_writes(int first, int last)
 {
-    int status = -1;
-    pid_t child = fork();
-    if (child == 0) {
-        scene_start(&scene);
-        scene_attach(&scene);
-        bool good = scene_write_lines(&scene, first, last);
-        scene_settle();
-        _exit(!good);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    assert_int_equal(scene_other_process(&scene, first, last), 0);
 }
 
 static void rotation_by_another_process_is_followed_at_once(void **state)

@@ -200,16 +200,11 @@ static void own_is_works_inside_the_guard_too(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(adopted_descriptor_sits_high_and_frees_its_number),
-        TEST(closed_descriptor_is_forgotten),
-        TEST(lost_descriptor_is_forgotten_and_not_closed),
-        TEST(next_visits_all_of_them_in_order),
-        TEST(number_that_the_program_wants_is_vacated),
-        TEST(number_that_is_nobodys_is_vacated_already),
-        TEST(descriptor_that_cannot_be_moved_is_closed_and_told),
-        TEST(descriptor_that_cannot_be_vacated_is_given_up),
-        TEST(low_limit_still_leaves_room_for_the_program),
-        TEST(own_is_works_inside_the_guard_too),
+        TEST(adopted_descriptor_sits_high_and_frees_its_number),  TEST(closed_descriptor_is_forgotten),
+        TEST(lost_descriptor_is_forgotten_and_not_closed),        TEST(next_visits_all_of_them_in_order),
+        TEST(number_that_the_program_wants_is_vacated),           TEST(number_that_is_nobodys_is_vacated_already),
+        TEST(descriptor_that_cannot_be_moved_is_closed_and_told), TEST(descriptor_that_cannot_be_vacated_is_given_up),
+        TEST(low_limit_still_leaves_room_for_the_program),        TEST(own_is_works_inside_the_guard_too),
     };
     guard_start(own_forked);
     return cmocka_run_group_tests(tests, NULL, NULL);
