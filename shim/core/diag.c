@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -128,12 +129,13 @@ static void write_syslog(const char *line, size_t length)
     char datagram[LINE_SIZE + 16];
     size_t head = diag_format(datagram, sizeof datagram, "<%d>", LOG_DAEMON | LOG_WARNING);
     memcpy(datagram + head, line, length - 1); /* without the newline */
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* By number: libc's connect is a cancellation point. */
+    int fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return;
     }
     const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
+    if (syscall(SYS_connect, fd, &address, sizeof address) == 0) {
         write_once(fd, datagram, head + length - 1);
     }
     sys.close(fd);

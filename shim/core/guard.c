@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 __thread struct guard_thread guard_thread;
 
@@ -41,6 +43,7 @@ void guard_forked(void)
 {
     *same_process = 1;
     home_pid = sys.getpid();
+    guard_thread.id = 0;
     on_fork();
 }
 
@@ -49,11 +52,13 @@ bool guard_enter(void)
     if (guard_thread.inside != 0 || guard_foreign_memory()) {
         return false;
     }
-    int state;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-    guard_thread.cancel_state = state;
     guard_thread.inside = 1;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    /*
+     * Not the state: glibc's handler for asynchronous cancellation looks at the type alone. Deferred, it acts at
+     * cancellation points only, and the shim calls none.
+     */
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &guard_thread.cancel_type);
     if (__builtin_expect(*same_process == 0, 0)) {
         guard_forked();
     }
@@ -64,7 +69,10 @@ void guard_leave(void)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     guard_thread.inside = 0;
-    pthread_setcancelstate(guard_thread.cancel_state, NULL);
+    int type = guard_thread.cancel_type;
+    if (type != PTHREAD_CANCEL_DEFERRED) {
+        pthread_setcanceltype(type, &type);
+    }
 }
 
 void guard_abandon(void)
@@ -80,28 +88,66 @@ void guard_abandon(void)
     guard_leave();
 }
 
-/* Mutex states, after U. Drepper, "Futexes Are Tricky", mutex 2: 0 free, 1 held, 2 held and waited for. */
+/*
+ * The word is the owner's thread id, with the highest bit when somebody may be waiting, as in the kernel's own
+ * convention for robust futexes: taking it and saying who took it is one step, so that a thread which jumps away at
+ * any moment knows what it leaves behind.
+ */
+#define WAITERS 0x80000000u
+
+static uint32_t thread_id(void)
+{
+    if (guard_thread.id == 0) {
+        guard_thread.id = (uint32_t)syscall(SYS_gettid);
+    }
+    return guard_thread.id;
+}
+
+static bool wait_for(uint32_t *mutex, uint32_t value, int64_t left)
+{
+    if (left <= 0) {
+        return false;
+    }
+    const struct timespec wait = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+    sys.futex(mutex, FUTEX_WAIT, value, &wait);
+    return true;
+}
+
 bool guard_mutex_lock(uint32_t *mutex, uint64_t timeout_ns)
 {
-    uint32_t expected = 0;
-    if (__atomic_compare_exchange_n(mutex, &expected, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+    uint32_t value = 0;
+    uint32_t mine = thread_id();
+    if (__atomic_compare_exchange_n(mutex, &value, mine, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         return true;
     }
-    int64_t deadline = timeout_ns == 0 ? INT64_MAX : sys_now(CLOCK_MONOTONIC) + (int64_t)timeout_ns;
-    while (__atomic_exchange_n(mutex, 2, __ATOMIC_ACQUIRE) != 0) {
-        int64_t left = timeout_ns == 0 ? 1000000000 : deadline - sys_now(CLOCK_MONOTONIC);
-        if (left <= 0) {
+    int64_t deadline = timeout_ns == 0 ? 0 : sys_now(CLOCK_MONOTONIC) + (int64_t)timeout_ns;
+    for (;;) {
+        if (value == 0) {
+            if (__atomic_compare_exchange_n(mutex, &value, mine | WAITERS, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+                return true;
+            }
+            continue;
+        }
+        uint32_t waited = value | WAITERS;
+        if (value != waited &&
+            !__atomic_compare_exchange_n(mutex, &value, waited, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+            continue;
+        }
+        if (!wait_for(mutex, waited, timeout_ns == 0 ? 1000000000 : deadline - sys_now(CLOCK_MONOTONIC))) {
             return false;
         }
-        const struct timespec wait = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
-        sys.futex(mutex, FUTEX_WAIT, 2, &wait);
+        value = __atomic_load_n(mutex, __ATOMIC_RELAXED);
     }
-    return true;
 }
 
 void guard_mutex_unlock(uint32_t *mutex)
 {
-    if (__atomic_exchange_n(mutex, 0, __ATOMIC_RELEASE) == 2) {
+    if (__atomic_exchange_n(mutex, 0, __ATOMIC_RELEASE) & WAITERS) {
         sys.futex(mutex, FUTEX_WAKE, 1, NULL);
     }
+}
+
+bool guard_mutex_is_mine(const uint32_t *mutex)
+{
+    return (__atomic_load_n(mutex, __ATOMIC_RELAXED) & ~WAITERS) == thread_id();
 }

@@ -13,7 +13,8 @@
 struct guard_thread {
     int inside;
     int vfork_child;         /* set by vfork (vfork.S) around the child's use of its parent's memory */
-    int cancel_state;        /* what guard_leave puts back */
+    uint32_t id;             /* gettid(), 0 until needed */
+    int cancel_type;         /* what guard_leave puts back */
     void (*abandon)(void *); /* undoes what is held if the thread jumps out of the shim, or NULL */
     void *abandon_argument;
 };
@@ -28,7 +29,8 @@ static inline bool guard_inside(void)
     return guard_thread.inside != 0;
 }
 
-/* Enters, with cancellation disabled. False if the thread must stay out: it is inside already, or is a vfork child. */
+/* Enters; until it leaves, cancellation only is asked for. False if the thread must stay out: it is inside already, or
+ * is a vfork child. */
 bool guard_enter(void);
 void guard_leave(void);
 
@@ -42,10 +44,13 @@ bool guard_foreign_memory(void);
 void guard_forked(void);
 
 /*
- * A lock between threads that knows a deadline and survives fork (it is reset in the child). Zero is unlocked.
- * `timeout_ns` 0: for ever. Returns false on timeout.
+ * A lock between threads that knows its owner and a deadline, and survives fork (it is reset in the child). Zero is
+ * unlocked. `timeout_ns` 0: for ever. False on timeout.
  */
 bool guard_mutex_lock(uint32_t *mutex, uint64_t timeout_ns);
 void guard_mutex_unlock(uint32_t *mutex);
+
+/* Whether this thread holds it. */
+bool guard_mutex_is_mine(const uint32_t *mutex);
 
 #endif

@@ -21,9 +21,8 @@ bool log_may_try(const struct log *log, enum log_trouble trouble)
 void log_failed(struct log *log, enum log_trouble trouble, const char *step, int error)
 {
     static const enum event events[TROUBLE_COUNT] = {
-        [TROUBLE_LOCK] = EVENT_LOCK_TIMEOUT,
-        [TROUBLE_ROTATE] = EVENT_ROTATE_FAILED,
-        [TROUBLE_WRITE] = EVENT_WRITE_FAILED,
+        [TROUBLE_LOCK] = EVENT_LOCK_TIMEOUT,      [TROUBLE_ROTATE] = EVENT_ROTATE_FAILED,
+        [TROUBLE_LOOK] = EVENT_ROTATE_FAILED,     [TROUBLE_WRITE] = EVENT_WRITE_FAILED,
         [TROUBLE_ARCHIVE] = EVENT_ARCHIVE_FAILED,
     };
     log->retry_at[trouble] = sys_now(CLOCK_MONOTONIC_COARSE) + SECOND;
@@ -41,7 +40,7 @@ void log_succeeded(struct log *log, enum log_trouble trouble)
     log->trouble[trouble] = false;
     if (trouble == TROUBLE_LOCK) {
         diag_event(&log->limits, EVENT_LOCK_RECOVERED, log->path, "locked again");
-    } else if (trouble == TROUBLE_ROTATE) {
+    } else if (trouble == TROUBLE_ROTATE || trouble == TROUBLE_LOOK) {
         diag_event(&log->limits, EVENT_ROTATE_RECOVERED, log->path, "rotated again");
     }
 }
@@ -95,31 +94,38 @@ int log_lock_file(struct log *log)
 void log_unlock_file(struct log *log)
 {
     if (log->locked) {
-        log->locked = false;
         lockfile_release(&log->lock, MPLOGSHIM_LOCK_WRITE);
+        log->locked = false;
     }
 }
 
+/* The thread jumps away from wherever it was between log_lock and log_unlock. */
 static void abandon(void *argument)
 {
-    log_unlock(argument);
+    struct log *log = argument;
+    if (guard_mutex_is_mine(&log->mutex)) {
+        log->locked =
+            log->lock.fd >= 0; /* the lock may be taken and not yet noted; to release it once more is harmless */
+        log_unlock(log);
+    }
 }
 
 int log_lock(struct log *log)
 {
-    if (!guard_mutex_lock(&log->mutex, log->rule->lock_timeout_ns)) {
-        return -ETIMEDOUT;
-    }
     guard_thread.abandon_argument = log;
     guard_thread.abandon = abandon;
+    if (!guard_mutex_lock(&log->mutex, log->rule->lock_timeout_ns)) {
+        guard_thread.abandon = NULL;
+        return -ETIMEDOUT;
+    }
     return 0;
 }
 
 void log_unlock(struct log *log)
 {
     log_unlock_file(log);
-    guard_thread.abandon = NULL;
     guard_mutex_unlock(&log->mutex);
+    guard_thread.abandon = NULL;
 }
 
 int64_t log_clock(void)

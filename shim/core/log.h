@@ -34,7 +34,7 @@ struct writer {
 
 enum { LOG_HOLD_MAX = 65536 };
 
-enum log_trouble { TROUBLE_LOCK, TROUBLE_ROTATE, TROUBLE_WRITE, TROUBLE_ARCHIVE, TROUBLE_COUNT };
+enum log_trouble { TROUBLE_LOCK, TROUBLE_LOOK, TROUBLE_ROTATE, TROUBLE_WRITE, TROUBLE_ARCHIVE, TROUBLE_COUNT };
 
 /* One of the shim's own descriptors on a directory (O_PATH), and what it must be. */
 struct directory {
@@ -110,6 +110,9 @@ int log_rescue(struct writer *writer);
  * is its parent's, changes. No lock. 0, or -errno and it writes to the file it has.
  */
 int log_follow_alone(const struct writer *writer, int fd);
+
+/* A writer whose file is this one, or NULL: for a vfork child's descriptors, which the table does not know. */
+struct writer *log_writer_of(const struct stat *status);
 
 /* What opening with O_TRUNC does, by the rule. 0 or -errno of the truncation asked for with truncate=allow. */
 int log_truncate(struct writer *writer, int fd);

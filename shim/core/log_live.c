@@ -150,26 +150,29 @@ static int follow(struct log *log, struct writer *writer, int64_t generation)
     }
     log_adopt(log, fd, flags, &live, generation);
     sys.close(fd);
-    return 0;
+    return log_is_file(writer, &live) ? 0 : -EBUSY;
 }
 
 int log_follow_alone(const struct writer *writer, int fd)
 {
     struct stat live;
     struct writer own = *writer;
-    struct log *log = writer->log;
+    const struct log *log = writer->log;
     own.fd = fd;
-    if (log == NULL || log->lock.fd < 0 || lockfile_generation(&log->lock) == own.generation || !log_prove(&own)) {
+    if (log == NULL || !log_prove(&own)) {
         return 0;
     }
-    int opened = sys.openat(log->directory.fd, log->base, log_open_flags(&own), 0);
+    int error = sys.fstatat(log->directory.fd, log->base, &live, AT_SYMLINK_NOFOLLOW);
+    if (error != 0 || log_is_file(&own, &live) || !S_ISREG(live.st_mode)) {
+        return error;
+    }
+    int opened = sys.openat(log->directory.fd, log->base, log_open_flags(&own) | O_NOFOLLOW, 0);
     if (opened < 0) {
         return opened;
     }
-    int error = sys.fstat(opened, &live);
-    if (error == 0 && S_ISREG(live.st_mode)) {
-        error = replace(&own, opened, &live, own.generation);
-    }
+    off_t position = sys.lseek(fd, 0, SEEK_CUR);
+    error = replace(&own, opened, &live, own.generation);
+    sys.lseek(fd, position, SEEK_SET);
     sys.close(opened);
     return error;
 }

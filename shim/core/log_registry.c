@@ -206,13 +206,9 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     log->scratch = scratch;
     log->directory.fd = log->lock_directory.fd = log->lock.fd = -1;
     log->generation = log->proved = -1;
-    int error = log_open_directory(log);
-    if (error != 0) {
-        diag_message("%s is not managed: cannot open its directory: %s", path, diag_errno(error));
-        return NULL;
-    }
     log->path_hash = hash;
-    error = name_lock_file(log);
+    int error = name_lock_file(log);
+    error = error != 0 ? error : log_open_directory(log);
     error = error != 0 ? error : open_lock_directory(log);
     error = error != 0 ? error : lockfile_open(&log->lock, status);
     if (error != 0) {
@@ -417,6 +413,16 @@ void log_settle_all(void)
             settle(&logs[i], UINT32_MAX);
         }
     }
+}
+
+struct writer *log_writer_of(const struct stat *status)
+{
+    for (size_t i = 0; i < writer_count; i++) {
+        if (writers[i].log != NULL && log_is_file(&writers[i], status)) {
+            return &writers[i];
+        }
+    }
+    return NULL;
 }
 
 void log_visit_held(void (*visit)(struct writer *writer))

@@ -143,7 +143,7 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
     size_t length = record->length - skip;
     int64_t generation = lockfile_generation(&log->lock);
     if (generation < 0) {
-        log_failed(log, TROUBLE_ROTATE, "generation", (int)generation);
+        log_failed(log, TROUBLE_LOOK, "generation", (int)generation);
         return (ssize_t)length;
     }
     if (generation != writer->generation || sys_now(CLOCK_MONOTONIC_COARSE) / SECOND != log->proved) {
@@ -157,9 +157,10 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
         return -ESTALE; /* a pipe or a socket has the number now */
     }
     if (size < 0) {
-        log_failed(log, TROUBLE_ROTATE, "size", (int)size);
+        log_failed(log, TROUBLE_LOOK, "size", (int)size);
         return (ssize_t)length;
     }
+    log_succeeded(log, TROUBLE_LOOK);
     size_t piece = piece_length(log, record, skip, length, (uint64_t)size);
     if (is_due(log, writer, size, piece) && log_may_try(log, TROUBLE_ROTATE) && log_rotate(log, writer) == 0) {
         size = 0;

@@ -151,7 +151,7 @@ static enum look real_path(int fd, const struct paths *paths)
 /*
  * The rule of the log that an open file belongs to, and the log's path. Besides the live file that may be an archive:
  * somebody rotated between the open and this look, or long before (inherited). Only a log that was rotated has
- * archives, and a program that names an archive itself means the archive.
+ * archives, and a program that names an archive itself means the archive (/dev/stdout names nothing).
  */
 static const struct rule *rule_of(const char *given, const struct paths *paths)
 {
@@ -161,7 +161,7 @@ static const struct rule *rule_of(const char *given, const struct paths *paths)
         return rule;
     }
     rule = match_stale(config, paths->link, paths->log, paths->size);
-    if (rule == NULL || (given != NULL && strcmp(base_name(given), base_name(paths->log)) != 0)) {
+    if (rule == NULL || (given != NULL && strcmp(base_name(given), base_name(paths->link)) == 0)) {
         return NULL;
     }
     return log_was_rotated(paths->log, rule) ? rule : NULL;
@@ -245,6 +245,9 @@ bool descriptor_managed(int fd)
         int saved = errno;
         if (own_is(fd)) {
             return true; /* nobody's but the shim's: descriptor_write refuses it */
+        }
+        if (descriptor_foreign_memory()) {
+            return true; /* the table is the parent's: descriptor_write looks at the file itself */
         }
         descriptor_look(fd, NULL);
         errno = saved;

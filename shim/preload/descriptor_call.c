@@ -87,6 +87,18 @@ static void drop_stale(int fd, struct writer *writer)
     }
 }
 
+/* A vfork child has descriptors of its own and its parent's table: a log is known by its file. */
+static void follow_in_vfork_child(int fd)
+{
+    struct stat status;
+    if (sys.fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) {
+        const struct writer *writer = log_writer_of(&status);
+        if (writer != NULL) {
+            log_follow_alone(writer, fd);
+        }
+    }
+}
+
 ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t offset, int flags,
                          enum descriptor_source source)
 {
@@ -112,8 +124,8 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
             drop_stale(fd, writer);
         }
     }
-    if (descriptor_foreign_memory() && descriptor_writer(fd) != NULL) {
-        log_follow_alone(descriptor_writer(fd), fd);
+    if (descriptor_foreign_memory()) {
+        follow_in_vfork_child(fd);
     }
     return write_raw(fd, vector, count, offset, flags);
 }

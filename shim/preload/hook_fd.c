@@ -84,6 +84,16 @@ EXPORT void closefrom(int first)
     }
 }
 
+/* After a duplicate was made: what stdout and stderr are may have changed. */
+static int redirected(int fd)
+{
+    if (fd == STDERR_FILENO) {
+        diag_stderr_valid(true);
+    }
+    stdio_redirected(fd);
+    return fd;
+}
+
 EXPORT int dup(int fd)
 {
     if (descriptor_is_own(fd)) {
@@ -96,21 +106,7 @@ EXPORT int dup(int fd)
         descriptor_duplicated(fd, copy);
         errno = saved;
     }
-    return copy;
-}
-
-/* After dup2 and dup3: what stdout and stderr are may have changed. */
-static int redirected(int fd)
-{
-    if (fd == STDERR_FILENO) {
-        diag_stderr_valid(true);
-    }
-    if (fd >= 0 && !descriptor_foreign_memory()) {
-        int saved = errno;
-        stdio_redirected(fd);
-        errno = saved;
-    }
-    return fd;
+    return redirected(copy);
 }
 
 EXPORT int dup2(int from, int to)
@@ -150,6 +146,7 @@ EXPORT int fcntl(int fd, int command, ...)
         int saved = errno;
         descriptor_duplicated(fd, result);
         errno = saved;
+        return redirected(result);
     }
     return result;
 }

@@ -2,6 +2,7 @@
  * open and its family.
  */
 #include "hook.h"
+#include "stdio.h"
 
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -16,7 +17,9 @@ static mode_t mode_argument(int flags, va_list arguments)
 static int open_at(int directory, const char *path, int flags, mode_t mode)
 {
     int saved = errno;
-    return (int)hook_result(saved, descriptor_open(directory, path, flags, mode));
+    int fd = (int)hook_result(saved, descriptor_open(directory, path, flags, mode));
+    stdio_redirected(fd); /* after close(1), open may put a log there */
+    return fd;
 }
 
 EXPORT int open(const char *path, int flags, ...)

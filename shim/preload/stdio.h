@@ -12,7 +12,10 @@
 /* At start: gives stdout and stderr streams of the shim's if descriptors 1 and 2 are logs. Never flushes anything. */
 void stdio_start(void);
 
-/* Descriptor `fd` may have become a log by dup2, freopen and the like: if it is 1 or 2, replace stdout or stderr. */
+/*
+ * Descriptor `fd` may have become a log by dup2, open and the like: if it is 1 or 2, replaces stdout or stderr. Keeps
+ * errno, does nothing in a vfork child, and is async-signal-safe.
+ */
 void stdio_redirected(int fd);
 
 /*

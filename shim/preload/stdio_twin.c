@@ -311,16 +311,13 @@ void stdio_start(void)
 
 void stdio_redirected(int fd)
 {
-    if (!stdio_active || descriptor_foreign_memory()) {
-        return;
-    }
-    int saved = errno;
     for (int i = 0; i < STANDARD_COUNT; i++) {
-        if (standards[i].fd == fd) {
+        if (standards[i].fd == fd && stdio_active && !descriptor_foreign_memory()) {
+            int saved = errno;
             redirect(&standards[i]);
+            errno = saved;
         }
     }
-    errno = saved;
 }
 
 void stdio_finish(void)

@@ -262,11 +262,12 @@ static void lines_are_kept_when_a_call_fails_after_the_live_file_was_moved(void 
     static const struct setting settings[] = {{.moved = true},
                                               {.moved = true, .no_rename_flags = true},
                                               {.moved = true, .no_rename_flags = true, .no_links = true}};
+    int wrong = 0;
     (void)state;
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-        assert_int_equal(fail_each(&settings[i], FAULT_ONE), 0);
-        assert_int_equal(fail_each(&settings[i], FAULT_FROM), 0);
+        wrong += fail_each(&settings[i], FAULT_ONE) + fail_each(&settings[i], FAULT_FROM);
     }
+    assert_int_equal(wrong, 0);
 }
 
 int main(void)

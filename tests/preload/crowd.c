@@ -311,6 +311,7 @@ static void handlers_that_jump(void)
     }
     CHECK(whole >= number);
     CHECK(strstr(text, "999999") != NULL);
+    CHECK(archives("app.log") >= 3);
     CHECK_EQUAL(messages("mplogshim"), 0);
 }
 
@@ -358,8 +359,8 @@ int main(int count, char **arguments)
         {"a_log_opened_for_every_line_loses_nothing", SMALL, opens_for_every_line, NULL, NULL},
         {"a_signal_handler_may_write_at_any_moment", SMALL, signal_handler_writes, NULL, NULL},
         {"a_signal_handler_may_write_while_others_do", SMALL, signal_handler_writes_among_others, NULL, NULL},
-        {"a_signal_handler_may_jump_out_at_any_moment", SMALL, handlers_that_jump, NULL, NULL},
-        {"a_signal_handler_may_fork_at_any_moment", SMALL, signal_handler_forks, NULL, NULL},
+        {"a_signal_handler_may_jump_out_at_any_moment", "app.log,max_bytes=500", handlers_that_jump, NULL, NULL},
+        {"a_signal_handler_may_fork_at_any_moment", "app.log,max_bytes=200", signal_handler_forks, NULL, NULL},
     };
     return test_main(count, arguments, tests, TEST_COUNT(tests));
 }

@@ -469,6 +469,24 @@ static void run_fsetpos(scene_function call)
     run_position(fgetpos, (int (*)(FILE *, const fpos_t *))call);
 }
 
+static ssize_t cookie_write(void *cookie, const char *data, size_t size)
+{
+    return write(*(int *)cookie, data, size);
+}
+
+/* The program's own kind of stream, which ends in a log. */
+static void run_fopencookie(scene_function call)
+{
+    (void)call;
+    cookie_io_functions_t functions = {NULL, cookie_write, NULL, NULL};
+    FILE *stream = fopencookie(&scene.fd, "w", functions);
+    note("fopencookie", stream != NULL);
+    note("fputs", fputs(scene.line, stream) >= 0);
+    expect_text(scene.line);
+    note("fclose", fclose(stream));
+    write_after(scene.fd);
+}
+
 static const struct snippet snippets_stdio[] = {
     {"printf", run_printf, CALL(printf), STANDARD},
     {"_IO_printf", run_printf, CALL(_IO_printf), STANDARD},
@@ -513,6 +531,7 @@ static const struct snippet snippets_stdio[] = {
     {"freopen", run_freopen, CALL(freopen), OPENS},
     {"freopen64", run_freopen, CALL(freopen64), OPENS},
     {"freopen of stdout", run_freopen_stdout, CALL(freopen), STANDARD},
+    {"fopencookie", run_fopencookie, CALL(fopencookie), 0},
     {"fclose", run_fclose, CALL(fclose), LEAVES},
     {"_IO_fclose", run_fclose, CALL(_IO_fclose), LEAVES},
     {"fcloseall", run_fcloseall, CALL(fcloseall), LEAVES},

@@ -389,6 +389,26 @@ static FILE *by_closing_and_reopening(const char *log)
     return stdout;
 }
 
+/* The lowest free number is 1, then 2: no dup2 tells. */
+static FILE *by_closing_and_opening(const char *log)
+{
+    close(1);
+    open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    close(2);
+    open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    return stdout;
+}
+
+static FILE *by_closing_and_duplicating(const char *log)
+{
+    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    close(1);
+    dup(fd);
+    close(2);
+    fcntl(fd, F_DUPFD, 2);
+    return stdout;
+}
+
 static const struct {
     const char *name;
     bool standard;
@@ -409,6 +429,8 @@ static const struct {
     {"freopen_of_stdout", true, by_freopen_of_stdout},
     {"freopen_and_assigned", true, by_freopen_and_assigned},
     {"closing_and_reopening", true, by_closing_and_reopening},
+    {"closing_and_opening", true, by_closing_and_opening},
+    {"closing_and_duplicating", true, by_closing_and_duplicating},
 };
 enum { SITUATIONS = sizeof situations / sizeof situations[0] };
 

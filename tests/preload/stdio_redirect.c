@@ -98,10 +98,12 @@ static void case_saved_pointer(void)
 
 static void case_close(void)
 {
+    FILE *saved = stdout;
     put_on("a.log", 1);
     note("printf", printf("text\nunfinished"));
     note("fclose", fclose(stdout));
     note("descriptor", fcntl(1, F_GETFD));
+    note("variable", stdout == saved);
     note("printf", printf("gone\n"));
     note("puts", puts("gone"));
     note("putchar", putchar('x'));

@@ -116,7 +116,7 @@ static void assert_there(const struct place *place, const char *expected)
 
 static void assert_settles(struct place *place)
 {
-    assert_int_equal(archive_settle(&place->task), 0);
+    assert_int_equal(archive_settle(&place->task), ARCHIVE_DONE);
 }
 
 static void nothing_to_do_changes_nothing(void **state)
@@ -348,7 +348,7 @@ static void archive_of_a_later_generation_waits_for_its_elders(void **state)
     later = 0;
     place->task.generation = 2;
     MAKE(place, PENDING1, PENDING2);
-    assert_settles(place);
+    assert_int_equal(archive_settle(&place->task), ARCHIVE_WAIT);
     assert_there(place, PENDING2 " app.log.1<" PENDING1);
     later = 60;
     assert_settles(place);
@@ -361,7 +361,7 @@ static void interrupted_shift_goes_on_where_it_stopped(void **state)
     struct place *place = *state;
     MAKE(place, PENDING1, PENDING2, "app.log.1", "app.log.2.gz", "app.log.3", "app.log.6");
     int calls = 1;
-    for (place->task.renames = 1; archive_settle(&place->task) == 1; calls++) {
+    for (place->task.renames = 1; archive_settle(&place->task) == ARCHIVE_MORE; calls++) {
         assert_in_range(calls, 1, 6);
     }
     assert_there(place, "app.log.1<" PENDING2 " app.log.2<" PENDING1 " app.log.3<app.log.1 app.log.4.gz<app.log.2.gz "
@@ -387,14 +387,14 @@ static void five_thousand_archives_take_a_bounded_number_of_renames_a_call(void 
     }
     MAKE(place, PENDING1);
     sys.renameat2 = counted_rename;
-    int result = 1;
+    int result = ARCHIVE_MORE;
     unsigned all = 0;
-    for (; result == 1; all += rename_count) {
+    for (; result == ARCHIVE_MORE; all += rename_count) {
         rename_count = 0;
         result = archive_settle(&place->task);
         assert_in_range(rename_count, result, BOUND);
     }
-    assert_int_equal(result, 0);
+    assert_int_equal(result, ARCHIVE_DONE);
     assert_int_equal(all, ARCHIVES + 1);
     assert_int_equal(temporary_length(place->directory, "app.log.1"), strlen(PENDING1));
     assert_int_equal(temporary_length(place->directory, "app.log.5001"), 4);

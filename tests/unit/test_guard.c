@@ -3,6 +3,7 @@
 #include "../../shim/core/sys.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -259,10 +260,12 @@ static void lock_that_is_held_is_waited_for_as_long_as_asked(void **state)
 static struct {
     uint32_t mutex;
     bool waiting;
+    int wakes;
 } handover;
 
 static int noted_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
 {
+    __atomic_add_fetch(&handover.wakes, operation == FUTEX_WAKE, __ATOMIC_RELAXED);
     __atomic_store_n(&handover.waiting, true, __ATOMIC_RELEASE);
     return sys_real.futex(word, operation, value, timeout);
 }
@@ -281,6 +284,7 @@ static void waiting_thread_is_woken(void **state)
     bool locked = false;
     (void)state;
     handover.waiting = false;
+    handover.wakes = 0;
     sys.futex = noted_futex;
     assert_true(guard_mutex_lock(&handover.mutex, 0));
     assert_int_equal(pthread_create(&thread, NULL, wait_for_lock, &locked), 0);
@@ -288,8 +292,10 @@ static void waiting_thread_is_woken(void **state)
         sched_yield();
     }
     guard_mutex_unlock(&handover.mutex);
+    int wakes = __atomic_load_n(&handover.wakes, __ATOMIC_RELAXED);
     pthread_join(thread, NULL);
     assert_true(locked);
+    assert_in_range(wakes, 1, 2);
     assert_int_equal(handover.mutex, 0);
 }
 

@@ -240,6 +240,24 @@ static void lock_file_that_was_truncated_does_no_harm(void **state)
     assert_history(30);
 }
 
+/* After a lock file was deleted, generations are counted from 0 again, and an archive may have the name already. */
+static void pending_archive_of_the_same_generation_is_not_touched(void **state)
+{
+    char name[NAME_SIZE];
+    (void)state;
+    scene_clock.real = time(NULL); /* the file's times are told by no other clock */
+    assert_int_equal(name_pending(LOG_NAME, 0, scene_clock.real, name), 0);
+    temporary_write(scene.directory, name, "line 000001 .......\n");
+    begin(3 * LINE_LENGTH);
+    assert_true(scene_write_lines(&scene, 2, 5));
+    scene_pass(30); /* archives too young to be ordered wait */
+    for (int number = 6; number <= 20; number++) {
+        assert_true(scene_write_lines(&scene, number, number));
+        scene_pass(2);
+    }
+    assert_history(20);
+}
+
 static void noise_in_the_lock_file_does_no_harm(void **state)
 {
     static char noise[MPLOGSHIM_PAGE_SIZE + 1000];
@@ -433,6 +451,7 @@ int main(void)
         TEST(fifo_at_the_live_path_is_survived),
         TEST(lock_file_that_was_deleted_does_no_harm),
         TEST(lock_file_that_was_truncated_does_no_harm),
+        TEST(pending_archive_of_the_same_generation_is_not_touched),
         TEST(noise_in_the_lock_file_does_no_harm),
         TEST(link_in_place_of_the_lock_file_is_survived),
         TEST(directory_in_place_of_the_lock_file_is_survived),

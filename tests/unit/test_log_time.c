@@ -5,6 +5,8 @@
  */
 #include "log_scene.h"
 
+#include "../../include/mplogshim.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -179,11 +181,14 @@ static void empty_file_is_not_rotated(void **state)
 {
     (void)state;
     begin(PERIOD_HOUR, 1);
+    assert_int_equal(scene_append(scene.writer, "gone\n", HOLD_NONE), 5);
+    assert_int_equal(truncate(scene.path.text, 0), 0);
     scene_pass(5 * HOUR);
     write_line();
     scene_pass(10 * MINUTE);
     write_line();
     assert_archives("");
+    assert_int_equal(temporary_length(scene.directory, LOCK_NAME), MPLOGSHIM_PAGE_SIZE); /* generation 0 */
     scene_pass(HOUR);
     write_line();
     assert_archives("2026-11-20_21");
