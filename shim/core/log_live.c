@@ -13,6 +13,11 @@
 
 enum { SECOND = 1000000000 };
 
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 bool log_is_file(const struct writer *writer, const struct stat *status)
 {
     return status->st_dev == writer->device && status->st_ino == writer->inode;
@@ -73,8 +78,7 @@ void log_adopt(struct log *log, int fd, int flags, const struct stat *live, int6
         }
         struct stat status;
         int other = sys.openat(log->directory.fd, log->base, wanted, 0);
-        if (other >= 0 && sys.fstat(other, &status) == 0 && status.st_ino == live->st_ino &&
-            status.st_dev == live->st_dev) {
+        if (other >= 0 && sys.fstat(other, &status) == 0 && same_file(&status, live)) {
             replace(writer, other, live, generation);
         }
         if (other >= 0) {
@@ -129,7 +133,7 @@ static int open_live(struct log *log, const struct writer *writer, int64_t gener
         error = fd < 0 ? fd : sys.fstat(fd, live);
     } else if (fd >= 0) {
         error = sys.fstat(fd, live);
-        if (error == 0 && (live->st_ino != there.st_ino || live->st_dev != there.st_dev)) {
+        if (error == 0 && !same_file(live, &there)) {
             error = -ELOOP;
         }
     }
@@ -156,6 +160,7 @@ static int follow(struct log *log, struct writer *writer, int64_t generation)
 int log_follow_alone(const struct writer *writer, int fd)
 {
     struct stat live;
+    struct stat opened;
     struct writer own = *writer;
     const struct log *log = writer->log;
     own.fd = fd;
@@ -166,14 +171,17 @@ int log_follow_alone(const struct writer *writer, int fd)
     if (error != 0 || log_is_file(&own, &live) || !S_ISREG(live.st_mode)) {
         return error;
     }
-    int opened = sys.openat(log->directory.fd, log->base, log_open_flags(&own) | O_NOFOLLOW, 0);
-    if (opened < 0) {
-        return opened;
+    int other = sys.openat(log->directory.fd, log->base, log_open_flags(&own), 0);
+    if (other < 0) {
+        return other;
     }
     off_t position = sys.lseek(fd, 0, SEEK_CUR);
-    error = replace(&own, opened, &live, own.generation);
-    sys.lseek(fd, position, SEEK_SET);
-    sys.close(opened);
+    error = sys.fstat(other, &opened);
+    if (error == 0 && same_file(&opened, &live)) {
+        error = replace(&own, other, &live, own.generation);
+        sys.lseek(fd, position, SEEK_SET);
+    }
+    sys.close(other);
     return error;
 }
 

@@ -227,10 +227,10 @@ static void handler_writes(int signal)
     errno = error;
 }
 
-static void start_timer(void (*handler)(int), int flags)
+static void start_timer(void (*handler)(int), int flags, int microseconds)
 {
     struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
-    struct itimerval often = {{0, 200}, {0, 200}};
+    struct itimerval often = {{0, microseconds}, {0, microseconds}};
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &often, NULL);
 }
@@ -246,7 +246,7 @@ static void signal_handler_writes(void)
 {
     share_counters();
     signal_fd = open_log("app.log");
-    start_timer(handler_writes, SA_RESTART);
+    start_timer(handler_writes, SA_RESTART, 200);
     write_lines(signal_fd, 0, 5000);
     stop_timer();
     CHECK(handled > 20);
@@ -262,7 +262,7 @@ static void signal_handler_writes_among_others(void)
         exit(test_failures);
     }
     signal_fd = open_log("app.log");
-    start_timer(handler_writes, SA_RESTART);
+    start_timer(handler_writes, SA_RESTART, 200);
     write_lines(signal_fd, 0, 3000);
     stop_timer();
     CHECK_EQUAL(exit_status(child), 0);
@@ -286,7 +286,7 @@ static void handlers_that_jump(void)
     share_counters();
     volatile int number = 0;
     int fd = open_log("app.log");
-    start_timer(handler_jumps, SA_NODEFER);
+    start_timer(handler_jumps, SA_NODEFER, 200);
     while (jumps < 300) {
         if (sigsetjmp(place, 1) == 0) {
             while (true) {
@@ -339,7 +339,7 @@ static void signal_handler_forks(void)
 {
     share_counters();
     signal_fd = open_log("app.log");
-    start_timer(handler_forks, SA_RESTART);
+    start_timer(handler_forks, SA_RESTART, 3000);
     for (int i = 0; handled < 40 && i < 100000; i++) {
         write_numbered(signal_fd, 0, i);
         acknowledged[0] = i + 1;

@@ -1,7 +1,8 @@
 /* What goes wrong around a log never stops the program's writes, is said once, and heals. */
 #include "test.h"
 
-#include <sys/resource.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 
 #define BYTES "app.log,max_bytes=100"
 #define TIMEOUT "app.log,max_bytes=100,lock_timeout=300ms"
@@ -457,6 +458,89 @@ static void no_standard_error(void)
     CHECK_TEXT(content("data"), "");
 }
 
+/* Only read, write and exit are allowed from then on; anything else is death. */
+static void strict_seccomp(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        log_fd = open_log("app.log");
+        write_text(log_fd, "before\nbegin");
+        char *filler = lines_of(100, "filler");
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
+        ssize_t result = write(log_fd, " end\n", 5);
+        result += write(log_fd, filler, 100);
+        syscall(SYS_exit, result == 105 ? 0 : 1);
+    }
+    CHECK_EQUAL(exit_status(child), 0);
+    CHECK_EQUAL(strncmp(content("app.log"), "before\nbegin end\nfiller", 23), 0);
+    CHECK_EQUAL(strlen(content("app.log")), 117);
+    write_text(open_log("app.log"), "after\n");
+    CHECK_EQUAL(archives("app.log"), 1);
+}
+
+static void after_chroot(void)
+{
+    CHECK_EQUAL(mkdir("root", 0755), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        log_fd = open_log("app.log");
+        write_text(log_fd, "before\n");
+        if (chroot("root") != 0 || chdir("/") != 0) {
+            _exit(2);
+        }
+        write_text(log_fd, lines_of(100, "filler"));
+        write_text(log_fd, "after\n");
+        _exit(0);
+    }
+    CHECK_EQUAL(exit_status(child), 0);
+    CHECK_EQUAL(archives("app.log"), 2);
+    CHECK_TEXT(content("app.log"), "after\n");
+}
+
+/* Nobody reads what the library says: neither a signal nor a wait comes of that. */
+static void standard_error_is_a_broken_pipe(void)
+{
+    int ends[2];
+    CHECK_EQUAL(pipe(ends), 0);
+    close(ends[0]);
+    dup2(ends[1], 2);
+    CHECK_EQUAL(mkdir(".app.log.lock", 0755), 0);
+    log_fd = open_log("app.log");
+    write_text(log_fd, "one\n");
+    write_text(log_fd, lines_of(100, "filler"));
+    CHECK_EQUAL(strlen(history("app.log")), 104);
+}
+
+static void standard_error_is_a_full_pipe(void)
+{
+    int ends[2];
+    char block[4096] = "";
+    CHECK_EQUAL(pipe2(ends, O_NONBLOCK), 0);
+    while (write(ends[1], block, sizeof block) > 0) {
+    }
+    CHECK_EQUAL(fcntl(ends[1], F_SETFL, 0), 0);
+    dup2(ends[1], 2);
+    CHECK_EQUAL(mkdir(".app.log.lock", 0755), 0);
+    log_fd = open_log("app.log");
+    CHECK(timed_write("one\n") < 5);
+    CHECK_EQUAL(strlen(history("app.log")), 4);
+}
+
+/* 2>&1 onto the log, as usual: the message is a line of the log like others. */
+static void standard_error_is_the_log(void)
+{
+    log_fd = open_log("app.log");
+    write_text(log_fd, "before\n");
+    dup2(log_fd, 2);
+    struct holder holder = hold_lock(".app.log.lock");
+    write_text(log_fd, "during\n");
+    release_lock(holder);
+    char *text = history("app.log");
+    CHECK(strstr(text, "during\n") != NULL);
+    CHECK(strstr(text, "\nmplogshim: lock_timeout ") != NULL);
+    CHECK(strchr(strstr(text, "mplogshim: "), '\n') != NULL);
+}
+
 int main(int count, char **arguments)
 {
     static struct test tests[] = {
@@ -488,6 +572,11 @@ int main(int count, char **arguments)
         {"a_log_rotated_and_removed_before_the_program_started_is_followed", BYTES ",backups=1",
          stale_and_deleted_when_started, NULL, NULL},
         {"a_descriptor_rotated_ten_times_before_its_use_is_followed", BYTES, stale_by_many_rotations, NULL, NULL},
+        {"a_program_under_strict_seccomp_goes_on_writing", BYTES, strict_seccomp, NULL, NULL},
+        {"a_program_that_changes_its_root_goes_on_rotating", BYTES, after_chroot, NULL, "root"},
+        {"a_broken_pipe_as_stderr_does_no_harm", BYTES, standard_error_is_a_broken_pipe, NULL, NULL},
+        {"a_full_pipe_as_stderr_does_not_block", BYTES, standard_error_is_a_full_pipe, NULL, NULL},
+        {"messages_may_go_to_the_log_itself", TIMEOUT, standard_error_is_the_log, NULL, NULL},
         {"messages_never_go_to_a_file_that_took_the_place_of_stderr", BYTES, no_standard_error, NULL, NULL},
     };
     for (size_t i = 0; i < TEST_COUNT(tests); i++) {
