@@ -69,8 +69,8 @@ struct log {
     char path[PATH_MAX];
 };
 
-/* Once, before anything else. -ENOMEM: nothing can be managed. */
-int log_start(const struct period_zone *local_zone);
+/* Once, before anything else. `local_zone` must stay valid. */
+void log_start(const struct period_zone *local_zone);
 
 /*
  * Makes `fd`, which `status` describes and whose real path is `path`, a writer of that log. Opens the log's directory

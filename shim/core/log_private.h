@@ -60,7 +60,20 @@ bool log_prove(const struct writer *writer);
 /* Opens the log's directory by its path. 0 or -errno. */
 int log_open_directory(struct log *log);
 
+/* The same with that of the lock file, whose name is made; and the end of both. */
+int log_open_directories(struct log *log);
+void log_close_directories(struct log *log);
+
 /* The shim's descriptors of directories still are that, or are opened anew: a number may have gone to the program. */
 void log_prove_directories(struct log *log);
+
+/* Whether a log that may not be open has a lock file that tells of rotations. One call at a time. */
+bool log_has_rotations(const char *path, const struct rule *rule);
+
+/* Calls `visit` for every log that this process knows. */
+void log_visit(void (*visit)(struct log *log));
+
+/* In a fork child. */
+void log_settle_forked(void);
 
 #endif

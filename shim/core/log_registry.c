@@ -1,5 +1,5 @@
 /*
- * The logs and writers of this process: found by path, kept for reuse, given their archives' names.
+ * The logs and writers of this process: found by path, kept for reuse.
  */
 #include "log_private.h"
 
@@ -13,32 +13,27 @@
 #include <errno.h>
 #include <string.h>
 
-enum {
-    LOG_MAX = 1024,
-    WRITER_MAX = 65536,
-    IDLE_MAX = 16,
-    SETTLE_RENAMES = 256,
-    SETTLE_PAUSE = 1000000 /* ns */,
-    SECOND = 1000000000
-};
+enum { LOG_MAX = 1024, WRITER_MAX = 65536, WRITERS_A_PAGE = 32, IDLE_MAX = 16, SECOND = 1000000000 };
 
 static uint32_t registry_mutex;
-static struct log *logs; /* LOG_MAX */
+static struct log *logs[LOG_MAX]; /* each in reserved memory of its own, made when needed and kept */
 static size_t log_count;
-static struct writer *writers; /* WRITER_MAX */
+static struct writer *writer_pages[WRITER_MAX / WRITERS_A_PAGE];
 static size_t writer_count;
 static struct writer *free_writers;
 static uint64_t use_clock;
 static struct period_zone utc_zone;
 static const struct period_zone *local_zone;
 
-int log_start(const struct period_zone *zone)
+void log_start(const struct period_zone *zone)
 {
-    logs = sys_reserve(LOG_MAX * sizeof *logs);
-    writers = sys_reserve(WRITER_MAX * sizeof *writers);
     period_zone_utc(&utc_zone);
     local_zone = zone;
-    return logs == NULL || writers == NULL ? -ENOMEM : 0;
+}
+
+static struct writer *writer_at(size_t index)
+{
+    return &writer_pages[index / WRITERS_A_PAGE][index % WRITERS_A_PAGE];
 }
 
 /* FNV-1a (Fowler, Noll, Vo), 64 bits. */
@@ -51,46 +46,10 @@ static uint64_t hash_path(const char *path)
     return hash;
 }
 
-static bool is_directory(const struct directory *directory)
-{
-    struct stat status;
-    return directory->fd >= 0 && sys.fstat(directory->fd, &status) == 0 && status.st_dev == directory->device &&
-           status.st_ino == directory->inode;
-}
-
-/* Never closes a number that went to the program. */
-static void close_directory(struct directory *directory)
-{
-    if (is_directory(directory)) {
-        own_close(&directory->fd);
-    } else if (directory->fd >= 0) {
-        own_lost(&directory->fd);
-    }
-}
-
-static int open_directory(const char *path, struct directory *directory)
-{
-    struct stat status;
-    close_directory(directory);
-    int fd = sys.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    int error = fd < 0 ? fd : sys.fstat(fd, &status);
-    if (error != 0) {
-        if (fd >= 0) {
-            sys.close(fd);
-        }
-        return error;
-    }
-    directory->device = status.st_dev;
-    directory->inode = status.st_ino;
-    directory->fd = fd;
-    return own_adopt(&directory->fd);
-}
-
 static void close_log(struct log *log)
 {
     lockfile_close(&log->lock);
-    close_directory(&log->directory);
-    close_directory(&log->lock_directory);
+    log_close_directories(log);
     log->path_hash = 0;
 }
 
@@ -100,12 +59,12 @@ static void close_idle(void)
     size_t idle = 0;
     struct log *oldest = NULL;
     for (size_t i = 0; i < log_count; i++) {
-        if (logs[i].path_hash == 0 || logs[i].users > 0) {
+        if (logs[i]->path_hash == 0 || logs[i]->users > 0) {
             continue;
         }
         idle++;
-        if (oldest == NULL || logs[i].last_used < oldest->last_used) {
-            oldest = &logs[i];
+        if (oldest == NULL || logs[i]->last_used < oldest->last_used) {
+            oldest = logs[i];
         }
     }
     if (idle > IDLE_MAX) {
@@ -116,8 +75,8 @@ static void close_idle(void)
 static struct log *find(const char *path, uint64_t hash)
 {
     for (size_t i = 0; i < log_count; i++) {
-        if (logs[i].path_hash == hash && strcmp(logs[i].path, path) == 0) {
-            return &logs[i];
+        if (logs[i]->path_hash == hash && strcmp(logs[i]->path, path) == 0) {
+            return logs[i];
         }
     }
     return NULL;
@@ -126,66 +85,14 @@ static struct log *find(const char *path, uint64_t hash)
 static struct log *unused(void)
 {
     for (size_t i = 0; i < log_count; i++) {
-        if (logs[i].path_hash == 0) {
-            return &logs[i];
+        if (logs[i]->path_hash == 0) {
+            return logs[i];
         }
     }
-    return log_count < LOG_MAX ? &logs[log_count++] : NULL;
-}
-
-/* In lock_dir all logs' lock files lie together: the whole path, with '%' for '/', is the name. */
-static int name_in_lock_directory(const char *path, char *name)
-{
-    size_t length = strlen(path) + strlen(MPLOGSHIM_LOCK_SUFFIX);
-    if (length > NAME_MAX) {
-        return -ENAMETOOLONG;
+    if (log_count < LOG_MAX) {
+        logs[log_count] = sys_reserve(sizeof(struct log));
     }
-    strcpy(name, path);
-    strcat(name, MPLOGSHIM_LOCK_SUFFIX);
-    for (char *slash = name; (slash = strchr(slash, '/')) != NULL;) {
-        *slash = '%';
-    }
-    return 0;
-}
-
-int log_open_directory(struct log *log)
-{
-    char *base = log->path + (log->base - log->path);
-    base[-1] = '\0';
-    int error = open_directory(log->path[0] == '\0' ? "/" : log->path, &log->directory);
-    base[-1] = '/';
-    if (log->rule->lock_dir == NULL) {
-        log->lock.directory = log->directory.fd;
-    }
-    return error;
-}
-
-static int open_lock_directory(struct log *log)
-{
-    if (log->rule->lock_dir == NULL) {
-        return 0;
-    }
-    int error = open_directory(log->rule->lock_dir, &log->lock_directory);
-    log->lock.directory = log->lock_directory.fd;
-    return error;
-}
-
-static int name_lock_file(struct log *log)
-{
-    return log->rule->lock_dir == NULL ? name_lock(log->base, log->lock.name)
-                                       : name_in_lock_directory(log->path, log->lock.name);
-}
-
-void log_prove_directories(struct log *log)
-{
-    if (!is_directory(&log->directory)) {
-        log_open_directory(log);
-    }
-    if (log->rule->lock_dir != NULL && !is_directory(&log->lock_directory)) {
-        open_lock_directory(log);
-    }
-    /* The number may have been moved out of the program's way since. */
-    log->lock.directory = log->rule->lock_dir != NULL ? log->lock_directory.fd : log->directory.fd;
+    return log_count < LOG_MAX && logs[log_count] != NULL ? logs[log_count++] : NULL;
 }
 
 static struct log *open_log(const char *path, uint64_t hash, const struct rule *rule, const struct stat *status)
@@ -207,9 +114,7 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     log->directory.fd = log->lock_directory.fd = log->lock.fd = -1;
     log->generation = log->proved = -1;
     log->path_hash = hash;
-    int error = name_lock_file(log);
-    error = error != 0 ? error : log_open_directory(log);
-    error = error != 0 ? error : open_lock_directory(log);
+    int error = log_open_directories(log);
     error = error != 0 ? error : lockfile_open(&log->lock, status);
     if (error != 0) {
         log_failed(log, TROUBLE_LOCK, "open", error);
@@ -227,7 +132,11 @@ static struct writer *take_writer(void)
     if (writer != NULL) {
         free_writers = writer->next;
     } else if (writer_count < WRITER_MAX) {
-        writer = &writers[writer_count++];
+        struct writer **page = &writer_pages[writer_count / WRITERS_A_PAGE];
+        if (*page == NULL) {
+            *page = sys_reserve(WRITERS_A_PAGE * sizeof **page);
+        }
+        writer = *page == NULL ? NULL : writer_at(writer_count++);
     }
     return writer;
 }
@@ -304,122 +213,26 @@ void log_detach(struct writer *writer)
     guard_mutex_unlock(&registry_mutex);
 }
 
-/* The lock file's path of a log that is not open. */
-static int lock_path(const char *path, const struct rule *rule, char *out, size_t size)
-{
-    const char *base = strrchr(path, '/') + 1;
-    size_t length = rule->lock_dir != NULL ? strlen(rule->lock_dir) + 1 : (size_t)(base - path);
-    if (length + NAME_SIZE > size) {
-        return -ENAMETOOLONG;
-    }
-    if (rule->lock_dir == NULL) {
-        memcpy(out, path, length);
-        return name_lock(base, out + length);
-    }
-    memcpy(out, rule->lock_dir, length - 1);
-    out[length - 1] = '/';
-    return name_in_lock_directory(path, out + length);
-}
-
 bool log_was_rotated(const char *path, const struct rule *rule)
 {
-    static char name[PATH_MAX]; /* under the registry's mutex: signal stacks are small */
-    struct stat status;
     guard_mutex_lock(&registry_mutex, 0);
-    bool rotated = lock_path(path, rule, name, sizeof name) == 0 &&
-                   sys.fstatat(AT_FDCWD, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) &&
-                   status.st_size > MPLOGSHIM_PAGE_SIZE;
+    bool rotated = log_has_rotations(path, rule);
     guard_mutex_unlock(&registry_mutex);
     return rotated;
 }
 
-/* One thread at a time: POSIX locks do not exclude threads. */
-static uint32_t settle_mutex;
-
-static void remove_unused_file(struct log *log, const struct archive_task *task)
+void log_visit(void (*visit)(struct log *log))
 {
-    if (log_lock(log) == 0) {
-        if (log_lock_file(log) == 0) {
-            archive_remove_unused(task);
-        }
-        log_unlock(log);
-    }
-}
-
-static void settle_locked(struct log *log, unsigned renames)
-{
-    if (log->lock.fd < 0 || lockfile_acquire(&log->lock, MPLOGSHIM_LOCK_SETTLE, UINT64_MAX) != 0) {
-        log->settle_at = sys_now(CLOCK_MONOTONIC_COARSE) + SETTLE_PAUSE; /* another process is at it: look again */
-        return;
-    }
-    int64_t generation = lockfile_generation(&log->lock);
-    int64_t settled;
-    if (lockfile_read(&log->lock, LOCKFILE_SETTLED, &settled) && settled == generation) {
-        log->unsettled = false; /* another process was faster */
-        lockfile_release(&log->lock, MPLOGSHIM_LOCK_SETTLE);
-        return;
-    }
-    static char unused[NAME_SIZE]; /* under settle_mutex */
-    unused[0] = '\0';
-    const struct archive_task task = {.rule = log->rule,
-                                      .zone = log->zone,
-                                      .generation = generation,
-                                      .directory = log->directory.fd,
-                                      .base = log->base,
-                                      .renames = renames,
-                                      .unused = unused};
-    int result = archive_settle(&task);
-    log->settle_at = result == ARCHIVE_WAIT ? sys_now(CLOCK_MONOTONIC_COARSE) + SECOND : 0;
-    if (result == ARCHIVE_DONE) {
-        if (unused[0] != '\0') {
-            remove_unused_file(log, &task);
-        }
-        if (unused[0] == '\0') {
-            lockfile_write(&log->lock, LOCKFILE_SETTLED, generation);
-        }
-        log->unsettled = unused[0] != '\0' || lockfile_generation(&log->lock) != generation;
-        log_succeeded(log, TROUBLE_ARCHIVE);
-    } else if (result < 0) {
-        log_failed(log, TROUBLE_ARCHIVE, "settle", result);
-    }
-    lockfile_release(&log->lock, MPLOGSHIM_LOCK_SETTLE);
-}
-
-static void settle(struct log *log, unsigned renames)
-{
-    struct sys_signals signals;
-    sys_signals_block(&signals); /* nobody jumps out of it */
-    if (guard_mutex_lock(&settle_mutex, 1)) {
-        if (log->unsettled && log->path_hash != 0) {
-            settle_locked(log, renames);
-        }
-        guard_mutex_unlock(&settle_mutex);
-    }
-    sys_signals_restore(&signals);
-}
-
-void log_settle_some(struct log *log)
-{
-    if (log->unsettled && log_may_try(log, TROUBLE_ARCHIVE) && sys_now(CLOCK_MONOTONIC_COARSE) >= log->settle_at) {
-        settle(log, SETTLE_RENAMES);
-    }
-}
-
-void log_settle_all(void)
-{
-    enum { ROUNDS = 8 }; /* files that were prepared and not used go one in each */
     for (size_t i = 0; i < log_count; i++) {
-        for (int round = 0; round < ROUNDS && logs[i].unsettled; round++) {
-            settle(&logs[i], UINT32_MAX);
-        }
+        visit(logs[i]);
     }
 }
 
 struct writer *log_writer_of(const struct stat *status)
 {
     for (size_t i = 0; i < writer_count; i++) {
-        if (writers[i].log != NULL && log_is_file(&writers[i], status)) {
-            return &writers[i];
+        if (writer_at(i)->log != NULL && log_is_file(writer_at(i), status)) {
+            return writer_at(i);
         }
     }
     return NULL;
@@ -428,8 +241,8 @@ struct writer *log_writer_of(const struct stat *status)
 void log_visit_held(void (*visit)(struct writer *writer))
 {
     for (size_t i = 0; i < writer_count; i++) {
-        if (writers[i].log != NULL && writers[i].held > 0) {
-            visit(&writers[i]);
+        if (writer_at(i)->log != NULL && writer_at(i)->held > 0) {
+            visit(writer_at(i));
         }
     }
 }
@@ -447,13 +260,13 @@ void log_fork_done(void)
 void log_forked(void)
 {
     registry_mutex = 0;
-    settle_mutex = 0;
+    log_settle_forked();
     own_forked();
     for (size_t i = 0; i < log_count; i++) {
-        logs[i].mutex = 0;
-        logs[i].locked = false;
+        logs[i]->mutex = 0;
+        logs[i]->locked = false;
     }
     for (size_t i = 0; i < writer_count; i++) {
-        writers[i].held = 0;
+        writer_at(i)->held = 0;
     }
 }

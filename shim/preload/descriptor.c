@@ -14,13 +14,15 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /*
- * One word for each number up to the kernel's default limit (fs.nr_open); reserved memory, touched where used. It is
- * a cache: everything that makes a descriptor and is intercepted sets or clears its word.
+ * One word for each number up to the kernel's default limit (fs.nr_open), in pages that are made when one of their
+ * descriptors is looked at; small, because programs that lock all of their memory would lock it too. It is a cache:
+ * everything that makes a descriptor and is intercepted sets or clears its word.
  */
-enum { TABLE_SIZE = 1 << 20 };
-static uintptr_t *table; /* NULL: inert */
+enum { TABLE_SIZE = 1 << 20, PAGE_WORDS = 1024 };
+static uintptr_t **table; /* NULL: inert */
 static const struct config *config;
 static uint32_t look_mutex;
 static int highest_managed = -1;
@@ -34,7 +36,7 @@ static void note_own(int fd)
 int descriptor_start(const struct config *rules)
 {
     config = rules;
-    uintptr_t *memory = sys_reserve(TABLE_SIZE * sizeof *table);
+    uintptr_t **memory = sys_reserve(TABLE_SIZE / PAGE_WORDS * sizeof *table);
     if (memory == NULL) {
         return -ENOMEM;
     }
@@ -60,23 +62,42 @@ bool descriptor_foreign_memory(void)
 
 uintptr_t descriptor_state(int fd)
 {
-    uintptr_t *states = table;
-    return states == NULL || (unsigned)fd >= TABLE_SIZE ? DESCRIPTOR_PLAIN
-                                                        : __atomic_load_n(&states[fd], __ATOMIC_ACQUIRE);
+    uintptr_t **pages = table;
+    if (pages == NULL || (unsigned)fd >= TABLE_SIZE) {
+        return DESCRIPTOR_PLAIN;
+    }
+    const uintptr_t *page = __atomic_load_n(&pages[fd / PAGE_WORDS], __ATOMIC_ACQUIRE);
+    return page == NULL ? DESCRIPTOR_UNKNOWN : __atomic_load_n(&page[fd % PAGE_WORDS], __ATOMIC_ACQUIRE);
+}
+
+static uintptr_t *make_page(uintptr_t **slot)
+{
+    uintptr_t *none = NULL;
+    uintptr_t *page = sys_reserve(PAGE_WORDS * sizeof *page);
+    if (page != NULL && !__atomic_compare_exchange_n(slot, &none, page, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        munmap(page, PAGE_WORDS * sizeof *page); /* another thread was faster */
+        page = none;
+    }
+    return page;
 }
 
 void descriptor_set_state(int fd, uintptr_t state)
 {
-    uintptr_t *states = table;
-    if (states == NULL || (unsigned)fd >= TABLE_SIZE) {
+    uintptr_t **pages = table;
+    if (pages == NULL || (unsigned)fd >= TABLE_SIZE) {
         return;
+    }
+    uintptr_t *page = __atomic_load_n(&pages[fd / PAGE_WORDS], __ATOMIC_ACQUIRE);
+    if (page == NULL && state != DESCRIPTOR_UNKNOWN) {
+        page = make_page(&pages[fd / PAGE_WORDS]);
+    }
+    if (page == NULL) {
+        return; /* no memory: it stays unknown and is looked at each time */
     }
     if (state > DESCRIPTOR_PLAIN && fd > highest_managed) {
         highest_managed = fd;
     }
-    if (states[fd] != state) { /* an untouched page stays untouched */
-        __atomic_store_n(&states[fd], state, __ATOMIC_RELEASE);
-    }
+    __atomic_store_n(&page[fd % PAGE_WORDS], state, __ATOMIC_RELEASE);
 }
 
 int descriptor_highest_managed(void)
@@ -243,17 +264,19 @@ bool descriptor_managed(int fd)
     uintptr_t state = descriptor_state(fd);
     if (__builtin_expect(state == DESCRIPTOR_UNKNOWN, 0)) {
         int saved = errno;
-        if (own_is(fd)) {
-            return true; /* nobody's but the shim's: descriptor_write refuses it */
+        if (!own_is(fd)) {
+            descriptor_look(fd, NULL);
         }
-        if (descriptor_foreign_memory()) {
-            return true; /* the table is the parent's: descriptor_write looks at the file itself */
-        }
-        descriptor_look(fd, NULL);
         errno = saved;
         state = descriptor_state(fd);
     }
     return state > DESCRIPTOR_PLAIN;
+}
+
+bool descriptor_takes_write(int fd)
+{
+    return descriptor_managed(fd) ||
+           (descriptor_state(fd) == DESCRIPTOR_UNKNOWN && (own_is(fd) || descriptor_foreign_memory()));
 }
 
 /* Opens what a path leads to without opening it (O_PATH), or its directory if it does not exist; the rest in *base. */

@@ -16,6 +16,12 @@
 /* Whether `fd` is managed. An unknown descriptor is looked at first (one readlink); a known one costs one load. */
 bool descriptor_managed(int fd);
 
+/*
+ * Whether a write to `fd` is for descriptor_write. Besides the managed ones that are the shim's own descriptors, which
+ * the program has not opened, and in a vfork child, whose parent's table says nothing, every unknown one.
+ */
+bool descriptor_takes_write(int fd);
+
 /* Where the bytes of a write come from, which decides what lines=whole does with an unfinished line without any
  * newline. */
 enum descriptor_source {

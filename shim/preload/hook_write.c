@@ -15,7 +15,7 @@ static ssize_t write_vector(int fd, const struct iovec *vector, int count, off_t
 
 EXPORT ssize_t write(int fd, const void *buffer, size_t size)
 {
-    if (!descriptor_managed(fd)) {
+    if (!descriptor_takes_write(fd)) {
         return real.write(fd, buffer, size);
     }
     return hook_write(fd, buffer, size, DESCRIPTOR_APPEND);
@@ -24,7 +24,7 @@ EXPORT_ALIAS(__write, write);
 
 EXPORT ssize_t writev(int fd, const struct iovec *vector, int count)
 {
-    if (!descriptor_managed(fd)) {
+    if (!descriptor_takes_write(fd)) {
         return real.writev(fd, vector, count);
     }
     return write_vector(fd, vector, count, DESCRIPTOR_APPEND, 0);
@@ -32,7 +32,7 @@ EXPORT ssize_t writev(int fd, const struct iovec *vector, int count)
 
 EXPORT ssize_t pwrite(int fd, const void *buffer, size_t size, off_t offset)
 {
-    if (offset < 0 || !descriptor_managed(fd)) {
+    if (offset < 0 || !descriptor_takes_write(fd)) {
         return real.pwrite(fd, buffer, size, offset);
     }
     return hook_write(fd, buffer, size, offset);
@@ -42,7 +42,7 @@ EXPORT_ALIAS(__pwrite64, pwrite);
 
 EXPORT ssize_t pwritev(int fd, const struct iovec *vector, int count, off_t offset)
 {
-    if (offset < 0 || !descriptor_managed(fd)) {
+    if (offset < 0 || !descriptor_takes_write(fd)) {
         return real.pwritev(fd, vector, count, offset);
     }
     return write_vector(fd, vector, count, offset, 0);
@@ -51,7 +51,7 @@ EXPORT_ALIAS(pwritev64, pwritev);
 
 EXPORT ssize_t pwritev2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-    if (offset < -1 || !descriptor_managed(fd)) {
+    if (offset < -1 || !descriptor_takes_write(fd)) {
         return real.pwritev2(fd, vector, count, offset, flags);
     }
     return write_vector(fd, vector, count, offset, flags);

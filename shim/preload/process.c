@@ -62,12 +62,9 @@ static int start_logs(char *const environment[])
     } else {
         period_zone_utc(&local_zone);
     }
-    int error = log_start(&local_zone);
-    if (error == 0) {
-        guard_start(forked);
-        error = descriptor_start(&config);
-    }
-    return error;
+    log_start(&local_zone);
+    guard_start(forked);
+    return descriptor_start(&config);
 }
 
 static void write_out_at_quick_exit(void)

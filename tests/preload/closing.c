@@ -1,4 +1,5 @@
-/* Programs that close everything, or use the numbers of the library's own descriptors: what they do afterwards works. */
+/* Programs that close everything, or use the numbers of the library's own descriptors: what they do afterwards works.
+ */
 #include "test.h"
 
 #include <sys/resource.h>
@@ -153,8 +154,7 @@ static void after_raw_reuse_of_own_numbers(void)
         }
     }
     char wanted[512];
-    snprintf(wanted, sizeof wanted, "%ssecond\na line for the log only\n%sand another\n", lines_of(100, "first"),
-             more);
+    snprintf(wanted, sizeof wanted, "%ssecond\na line for the log only\n%sand another\n", lines_of(100, "first"), more);
     CHECK_TEXT(history("app.log"), wanted);
 }
 

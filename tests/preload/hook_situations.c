@@ -6,37 +6,18 @@
  * written before, followed by what the snippet wrote; and since the log is full when the snippet begins, that must
  * have rotated it.
  */
-#include "history.h"
-#include "situations.h"
+#include "situation_process.h"
 
-enum { FILLER = 1000 };
-
-static const char *shim;
-static const char *early;
 static char base_directory[PATH_MAX];
 
 static const char *const hook_names[] = {
-#define HOOK(result, name, parameters, arguments) #name,
+#define HOOK(result, name, parameters, arguments)                 #name,
 #define HOOK_VARIADIC(result, name, parameters, named, arguments) #name,
-#define HOOK_ONLY(name) #name,
-#define HOOK_ALIAS(alias, name) #alias,
+#define HOOK_ONLY(name)                                           #name,
+#define HOOK_ALIAS(alias, name)                                   #alias,
 #define HOOK_DATA(name)
 #include "../../shim/preload/hooks.def"
 };
-
-/* Lines that make exactly FILLER bytes. */
-static void make_filler(char filler[FILLER + 1], const char *word)
-{
-    for (int i = 0; i < FILLER; i += 50) {
-        char line[51];
-        snprintf(line, sizeof line, "%-40s %7d\n", word, i);
-        memcpy(filler + i, line, 50);
-    }
-    for (int i = 49; i < FILLER; i += 50) {
-        filler[i] = '\n';
-    }
-    filler[FILLER] = '\0';
-}
 
 /* The process that another_process_writes() starts. */
 static int other_process(const char *what)
@@ -70,143 +51,6 @@ static bool makes_sense(const struct snippet *snippet, const struct situation *s
     }
 }
 
-static void remove_files(const char *directory)
-{
-    DIR *listing = opendir(directory);
-    for (struct dirent *entry; listing != NULL && (entry = readdir(listing)) != NULL;) {
-        unlinkat(dirfd(listing), entry->d_name, 0);
-    }
-    if (listing != NULL) {
-        closedir(listing);
-    }
-}
-
-/* What one run left behind. */
-struct outcome {
-    int status;
-    char *transcript;
-    char *expected;
-    char *history;
-    char *messages;
-    size_t archives;
-    bool lock_file;
-};
-
-static void child_environment(const char *directory, size_t snippet, size_t situation, bool with_shim)
-{
-    char value[3 * PATH_MAX];
-    snprintf(value, sizeof value, "%zu", snippet);
-    setenv("SITUATION_SNIPPET", value, 1);
-    snprintf(value, sizeof value, "%zu", situation);
-    setenv("SITUATION_PLACE", value, 1);
-    setenv("SITUATION_DIRECTORY", directory, 1);
-    snprintf(value, sizeof value, "%s/app.log", directory);
-    setenv("SITUATION_LOG", value, 1);
-    snprintf(value, sizeof value, "%s/app.log;%s/made-*", directory, directory);
-    setenv("MPLOGSHIM_LOGS", value, 1);
-    setenv("MPLOGSHIM_MAX_BYTES", "1000", 1);
-    snprintf(value, sizeof value, "%s/messages", directory);
-    setenv("MPLOGSHIM_DIAG", value, 1);
-    enum context context = situations[situation].context;
-    const char *library = context == EARLIER_LIBRARY || context == LATER_LIBRARY ? early : "";
-    const char *tested = with_shim ? shim : "";
-    snprintf(value, sizeof value, "%s%s%s", context == EARLIER_LIBRARY ? library : tested,
-             *library != '\0' && *tested != '\0' ? ":" : "", context == EARLIER_LIBRARY ? tested : library);
-    setenv("LD_PRELOAD", value, 1);
-}
-
-/* In the child, without the library yet: the descriptors that it inherits, and the rotation that it slept through. */
-static void child_descriptors(const char *log, enum source source)
-{
-    if (source >= INHERITED) {
-        int fd = open(log, O_WRONLY | O_APPEND);
-        if (source >= STANDARD_BOTH) {
-            dup2(fd, 1);
-            dup2(fd, 2);
-        } else if (fd != 3) {
-            dup2(fd, 3);
-        }
-        if (source >= STANDARD_BOTH || fd != 3) {
-            close(fd);
-        }
-    }
-    if (source == INHERITED_STALE || source == STANDARD_STALE) {
-        pid_t child = fork();
-        int status = -1;
-        if (child == 0) {
-            setenv("SITUATION_OTHER", "filler", 1);
-            execl("/proc/self/exe", "other process", NULL);
-            _exit(127);
-        }
-        if (waitpid(child, &status, 0) != child || status != 0) {
-            _exit(96);
-        }
-    }
-}
-
-static void run_child(const char *directory, size_t snippet, size_t situation, bool with_shim)
-{
-    char log[PATH_MAX + 16];
-    sigset_t none;
-    setpgid(0, 0);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    snprintf(log, sizeof log, "%s/app.log", directory);
-    close_range(3, ~0U, 0);
-    int null = open("/dev/null", O_RDWR);
-    dup2(null, 0);
-    dup2(null, 1);
-    dup2(null, 2);
-    close(null);
-    child_environment(directory, snippet, situation, with_shim);
-    child_descriptors(log, situations[situation].source);
-    execl("/proc/self/exe", "hook_situations", NULL);
-    _exit(127);
-}
-
-static int wait_or_kill(pid_t child)
-{
-    sigset_t set;
-    int status = -1;
-    struct timespec limit = {20, 0};
-    sigemptyset(&set);
-    sigaddset(&set, SIGCHLD);
-    while (waitpid(child, &status, WNOHANG) == 0) {
-        if (sigtimedwait(&set, NULL, &limit) < 0 && errno == EAGAIN) {
-            kill(-child, SIGKILL);
-            waitpid(child, &status, 0);
-        }
-    }
-    return status;
-}
-
-static struct outcome run(const char *directory, size_t snippet, size_t situation, bool with_shim)
-{
-    char filler[FILLER + 1];
-    char path[PATH_MAX + 32];
-    struct outcome outcome;
-    remove_files(directory);
-    snprintf(path, sizeof path, "%s/app.log", directory);
-    make_filler(filler, "prior");
-    raw_append(path, filler, FILLER);
-    pid_t child = fork();
-    if (child == 0) {
-        run_child(directory, snippet, situation, with_shim);
-    }
-    outcome.status = wait_or_kill(child);
-    outcome.history = history_read(path, NULL);
-    outcome.archives = history_archives(path);
-    snprintf(path, sizeof path, "%s/transcript", directory);
-    outcome.transcript = raw_read(path, NULL);
-    snprintf(path, sizeof path, "%s/expected", directory);
-    outcome.expected = raw_read(path, NULL);
-    snprintf(path, sizeof path, "%s/messages", directory);
-    outcome.messages = raw_read(path, NULL);
-    snprintf(path, sizeof path, "%s/.app.log.lock", directory);
-    outcome.lock_file = raw_exists(path);
-    return outcome;
-}
-
 /* A report that is printed in one piece, as two workers print. */
 static char report[1 << 20];
 static size_t report_length;
@@ -231,11 +75,11 @@ static const char *next_line(const char *text)
 /* The first lines that differ of two texts. */
 static void say_difference(const char *what, const char *wanted, const char *got)
 {
-    for (int said = 0; said < 3 && (*wanted != '\0' || *got != '\0'); wanted = next_line(wanted), got = next_line(got)) {
+    for (int said = 0; said < 3 && (*wanted != '\0' || *got != '\0');
+         wanted = next_line(wanted), got = next_line(got)) {
         size_t length = strcspn(wanted, "\n");
         if (length != strcspn(got, "\n") || memcmp(wanted, got, length) != 0) {
-            say("#     %s: expected \"%.*s\", got \"%.*s\"\n", what, (int)length, wanted, (int)strcspn(got, "\n"),
-                got);
+            say("#     %s: expected \"%.*s\", got \"%.*s\"\n", what, (int)length, wanted, (int)strcspn(got, "\n"), got);
             said++;
         }
     }
@@ -245,8 +89,8 @@ static void say_difference(const char *what, const char *wanted, const char *got
 static bool history_is_right(const struct outcome *outcome, const struct situation *situation, bool say_it)
 {
     char *wanted = calloc(1, 2 * (FILLER + 1) + strlen(outcome->expected) + 1);
-    bool stale = situation->source == STALE || situation->source == INHERITED_STALE ||
-                 situation->source == STANDARD_STALE;
+    bool stale =
+        situation->source == STALE || situation->source == INHERITED_STALE || situation->source == STANDARD_STALE;
     make_filler(wanted, "prior");
     if (stale) {
         make_filler(wanted + FILLER, "other");
@@ -274,14 +118,6 @@ static void say_faults_of_cancelled(const struct outcome *outcome)
     }
 }
 
-static void free_outcome(struct outcome *outcome)
-{
-    free(outcome->transcript);
-    free(outcome->expected);
-    free(outcome->history);
-    free(outcome->messages);
-}
-
 /* Runs a snippet in a situation without and with the library and compares. */
 static bool compare(size_t snippet, size_t situation, const char *directory)
 {
@@ -297,8 +133,8 @@ static bool compare(size_t snippet, size_t situation, const char *directory)
     if (uncertain) {
         say_faults_of_cancelled(&shimmed);
     } else if (plain.status != 0 || *plain.expected == '\0' ||
-        (!history_is_right(&plain, where, false) && where->source != WITHOUT_APPEND &&
-         (what->traits & TRUNCATES) == 0)) {
+               (!history_is_right(&plain, where, false) && where->source != WITHOUT_APPEND &&
+                (what->traits & TRUNCATES) == 0)) {
         say("#     the snippet itself fails without the library, status %d\n", plain.status);
         history_is_right(&plain, where, true);
     }
@@ -427,8 +263,8 @@ static void before_constructors(int count, char **arguments, char **environment)
     done_before_constructors = situation_run(environment, PREINIT, PREINIT);
 }
 
-__attribute__((section(".preinit_array"), used)) static void (*const preinit)(int, char **, char **) =
-    before_constructors;
+__attribute__((section(".preinit_array"), used)) static void (*const preinit)(int, char **,
+                                                                              char **) = before_constructors;
 
 int main(int count, char **names)
 {

@@ -1,9 +1,9 @@
 /* What becomes of unfinished lines: lines=whole, strict and off, as the contract has it. */
 #include "test.h"
 
-#define WHOLE "app.log,max_bytes=10K"
+#define WHOLE  "app.log,max_bytes=10K"
 #define STRICT "app.log,max_bytes=10K,lines=strict"
-#define OFF "app.log,max_bytes=10K,lines=off"
+#define OFF    "app.log,max_bytes=10K,lines=off"
 
 /* A log with "complete\n" in it and "begin" held. */
 static int held(void)

@@ -231,8 +231,8 @@ static void archives_are_unmanaged(void)
 /* Even if the pattern matches them. */
 static void own_files_never_match(void)
 {
-    static const char *const names[] = {"app.log.1",          "app.log.2026-11-20", "app.log.2026-11-20_13.1",
-                                        "app.log.7.gz",       "app.log.3",          "app.log.2026-11-20_13-05-09.gz"};
+    static const char *const names[] = {"app.log.1",    "app.log.2026-11-20", "app.log.2026-11-20_13.1",
+                                        "app.log.7.gz", "app.log.3",          "app.log.2026-11-20_13-05-09.gz"};
     check_managed(open_log("app.log"), "app.log");
     for (size_t i = 0; i < TEST_COUNT(names); i++) {
         int fd = open(names[i], O_WRONLY | O_APPEND | O_CREAT, 0644);

@@ -105,10 +105,9 @@ static void run_execle(scene_function call)
 
 static void run_spawn(scene_function call)
 {
-    int (*function)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
-                    char *const *, char *const *) =
-        (int (*)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const *,
-                 char *const *))call;
+    int (*function)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const *,
+                    char *const *) = (int (*)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                                              const posix_spawnattr_t *, char *const *, char *const *))call;
     posix_spawn_file_actions_t actions;
     char *arguments[] = {"sh", "-c", "echo spawned; exit 8", NULL};
     pid_t child = -1;

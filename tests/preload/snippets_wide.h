@@ -13,7 +13,7 @@ extern int __wprintf_chk(int flag, const wchar_t *format, ...);
 extern int __vfwprintf_chk(FILE *stream, int flag, const wchar_t *format, va_list arguments);
 extern int __vwprintf_chk(int flag, const wchar_t *format, va_list arguments);
 
-#define WIDE_TEXT L"\u00e9t\u00e9 7\n"
+#define WIDE_TEXT  L"\u00e9t\u00e9 7\n"
 #define WIDE_BYTES "\xc3\xa9t\xc3\xa9 7\n"
 enum { WIDE_LENGTH = 6 };
 
@@ -83,8 +83,7 @@ static void run_vwprintf_chk(scene_function call)
     streamed(stream, WIDE_BYTES, result == WIDE_LENGTH);
 }
 
-static int wide_stream_list(int (*function)(FILE *, const wchar_t *, va_list), FILE *stream, const wchar_t *format,
-                            ...)
+static int wide_stream_list(int (*function)(FILE *, const wchar_t *, va_list), FILE *stream, const wchar_t *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -96,8 +95,7 @@ static int wide_stream_list(int (*function)(FILE *, const wchar_t *, va_list), F
 static void run_vfwprintf(scene_function call)
 {
     FILE *stream = wide_stream(scene_stream());
-    int result =
-        wide_stream_list((int (*)(FILE *, const wchar_t *, va_list))call, stream, L"\u00e9t\u00e9 %d\n", 7);
+    int result = wide_stream_list((int (*)(FILE *, const wchar_t *, va_list))call, stream, L"\u00e9t\u00e9 %d\n", 7);
     streamed(stream, WIDE_BYTES, result == WIDE_LENGTH);
 }
 

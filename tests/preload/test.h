@@ -59,9 +59,9 @@ __attribute__((format(printf, 2, 3))) static inline void test_fail(int line, con
     free(path);
 }
 
-#define CHECK(condition) ((condition) ? (void)0 : test_fail(__LINE__, "%s", #condition))
+#define CHECK(condition)         ((condition) ? (void)0 : test_fail(__LINE__, "%s", #condition))
 #define CHECK_EQUAL(got, wanted) test_check_equal(__LINE__, #got, (long)(got), (long)(wanted))
-#define CHECK_TEXT(got, wanted) test_check_text(__LINE__, #got, (got), (wanted))
+#define CHECK_TEXT(got, wanted)  test_check_text(__LINE__, #got, (got), (wanted))
 /* The call fails with -1 and this errno. */
 #define CHECK_ERROR(call, error) test_check_error(__LINE__, #call, (errno = 0, (long)(call)), (error))
 
@@ -80,8 +80,8 @@ static inline void test_check_text(int line, const char *what, const char *got, 
             same++;
         }
         same = same > 20 ? same - 20 : 0;
-        test_fail(line, "%s is, from byte %zu of %zu on, \"%.200s\", not \"%.200s\"", what, same, strlen(got), got + same,
-                  wanted + same);
+        test_fail(line, "%s is, from byte %zu of %zu on, \"%.200s\", not \"%.200s\"", what, same, strlen(got),
+                  got + same, wanted + same);
     }
 }
 

@@ -83,20 +83,20 @@ static void another_thread_is_not_kept_out(void **state)
     assert_true(entered);
 }
 
-static void cancellation_is_off_inside_and_as_before_after(void **state)
+static void cancellation_is_deferred_inside_and_as_before_after(void **state)
 {
-    int cancel_state;
     (void)state;
-    assert_true(guard_enter());
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    guard_leave();
-    assert_int_equal(cancel_state, PTHREAD_CANCEL_DISABLE);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    assert_int_equal(cancel_state, PTHREAD_CANCEL_ENABLE);
-    assert_true(guard_enter());
-    guard_leave();
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &cancel_state);
-    assert_int_equal(cancel_state, PTHREAD_CANCEL_DISABLE);
+    int type;
+    int types[] = {PTHREAD_CANCEL_DEFERRED, PTHREAD_CANCEL_ASYNCHRONOUS};
+    for (size_t i = 0; i < 2; i++) {
+        pthread_setcanceltype(types[i], &type);
+        assert_true(guard_enter());
+        pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+        assert_int_equal(type, PTHREAD_CANCEL_DEFERRED);
+        guard_leave();
+        pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+        assert_int_equal(type, types[i]);
+    }
 }
 
 static int wait_for(pid_t child)
@@ -307,7 +307,7 @@ int main(void)
         TEST(thread_that_is_inside_stays_out),
         TEST(handler_that_interrupts_a_thread_inside_stays_out),
         TEST(another_thread_is_not_kept_out),
-        TEST(cancellation_is_off_inside_and_as_before_after),
+        TEST(cancellation_is_deferred_inside_and_as_before_after),
         TEST(fork_child_is_told_once_before_it_enters),
         TEST(grandchild_is_told_too),
         TEST(child_in_the_memory_of_its_parent_stays_out),

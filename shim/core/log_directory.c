@@ -1,0 +1,137 @@
+/*
+ * Where a log and its lock file live: the shim's descriptors of the directories, and the lock file's name.
+ */
+#include "log_private.h"
+
+#include "name.h"
+#include "own.h"
+#include "sys.h"
+
+#include "../../include/mplogshim.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool is_directory(const struct directory *directory)
+{
+    struct stat status;
+    return directory->fd >= 0 && sys.fstat(directory->fd, &status) == 0 && status.st_dev == directory->device &&
+           status.st_ino == directory->inode;
+}
+
+/* Never closes a number that went to the program. */
+static void close_directory(struct directory *directory)
+{
+    if (is_directory(directory)) {
+        own_close(&directory->fd);
+    } else if (directory->fd >= 0) {
+        own_lost(&directory->fd);
+    }
+}
+
+static int open_directory(const char *path, struct directory *directory)
+{
+    struct stat status;
+    close_directory(directory);
+    int fd = sys.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int error = fd < 0 ? fd : sys.fstat(fd, &status);
+    if (error != 0) {
+        if (fd >= 0) {
+            sys.close(fd);
+        }
+        return error;
+    }
+    directory->device = status.st_dev;
+    directory->inode = status.st_ino;
+    directory->fd = fd;
+    return own_adopt(&directory->fd);
+}
+
+/* In lock_dir all logs' lock files lie together: the whole path, with '%' for '/', is the name. */
+static int name_in_lock_directory(const char *path, char *name)
+{
+    size_t length = strlen(path) + strlen(MPLOGSHIM_LOCK_SUFFIX);
+    if (length > NAME_MAX) {
+        return -ENAMETOOLONG;
+    }
+    strcpy(name, path);
+    strcat(name, MPLOGSHIM_LOCK_SUFFIX);
+    for (char *slash = name; (slash = strchr(slash, '/')) != NULL;) {
+        *slash = '%';
+    }
+    return 0;
+}
+
+int log_open_directory(struct log *log)
+{
+    char *base = log->path + (log->base - log->path);
+    base[-1] = '\0';
+    int error = open_directory(log->path[0] == '\0' ? "/" : log->path, &log->directory);
+    base[-1] = '/';
+    if (log->rule->lock_dir == NULL) {
+        log->lock.directory = log->directory.fd;
+    }
+    return error;
+}
+
+static int open_lock_directory(struct log *log)
+{
+    if (log->rule->lock_dir == NULL) {
+        return 0;
+    }
+    int error = open_directory(log->rule->lock_dir, &log->lock_directory);
+    log->lock.directory = log->lock_directory.fd;
+    return error;
+}
+
+int log_open_directories(struct log *log)
+{
+    int error = log->rule->lock_dir == NULL ? name_lock(log->base, log->lock.name)
+                                            : name_in_lock_directory(log->path, log->lock.name);
+    error = error != 0 ? error : log_open_directory(log);
+    return error != 0 ? error : open_lock_directory(log);
+}
+
+void log_close_directories(struct log *log)
+{
+    close_directory(&log->directory);
+    close_directory(&log->lock_directory);
+}
+
+void log_prove_directories(struct log *log)
+{
+    if (!is_directory(&log->directory)) {
+        log_open_directory(log);
+    }
+    if (log->rule->lock_dir != NULL && !is_directory(&log->lock_directory)) {
+        open_lock_directory(log);
+    }
+    /* The number may have been moved out of the program's way since. */
+    log->lock.directory = log->rule->lock_dir != NULL ? log->lock_directory.fd : log->directory.fd;
+}
+
+/* The lock file's path of a log that is not open. */
+static int lock_path(const char *path, const struct rule *rule, char *out, size_t size)
+{
+    const char *base = strrchr(path, '/') + 1;
+    size_t length = rule->lock_dir != NULL ? strlen(rule->lock_dir) + 1 : (size_t)(base - path);
+    if (length + NAME_SIZE > size) {
+        return -ENAMETOOLONG;
+    }
+    if (rule->lock_dir == NULL) {
+        memcpy(out, path, length);
+        return name_lock(base, out + length);
+    }
+    memcpy(out, rule->lock_dir, length - 1);
+    out[length - 1] = '/';
+    return name_in_lock_directory(path, out + length);
+}
+
+bool log_has_rotations(const char *path, const struct rule *rule)
+{
+    static char name[PATH_MAX]; /* under the registry's mutex: signal stacks are small */
+    struct stat status;
+    return lock_path(path, rule, name, sizeof name) == 0 &&
+           sys.fstatat(AT_FDCWD, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) &&
+           status.st_size > MPLOGSHIM_PAGE_SIZE;
+}
