@@ -62,7 +62,8 @@ static bool may_have_elders(const struct archive_task *task, const struct name *
     enum { LONG = 10 };
     struct timespec now = {0, 0};
     sys.clock(CLOCK_REALTIME_COARSE, &now);
-    return parsed->generation >= (uint64_t)task->generation && status->st_ctime > now.tv_sec - LONG;
+    bool young = status->st_ctime > now.tv_sec - LONG && status->st_ctime < now.tv_sec + LONG;
+    return young && parsed->generation >= (uint64_t)task->generation;
 }
 
 /*

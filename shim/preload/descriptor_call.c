@@ -104,10 +104,10 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
 {
     enum { ATTEMPTS = 3 };
     pthread_testcancel(); /* here as in write; further in, cancellation waits */
+    if (own_is(fd)) {
+        return -EBADF;
+    }
     for (int attempt = 0; attempt < ATTEMPTS && descriptor_managed(fd); attempt++) {
-        if (own_is(fd)) {
-            return -EBADF;
-        }
         if (!readable(vector, count) || !guard_enter()) {
             break;
         }
