@@ -17,6 +17,9 @@ SANITIZE =
 V = 0
 Q = $(if $(filter 0,$(V)),@echo ' ' $@;)
 
+# One name for one file, however it was given: the dependency files speak of it.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
+
 CFLAGS = -O2 -g
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Werror
 HARDENING = -fstack-protector-strong

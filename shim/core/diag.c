@@ -1,6 +1,7 @@
 #include "diag.h"
 
 #include "sys.h"
+#include "sys_call.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -130,12 +131,12 @@ static void write_syslog(const char *line, size_t length)
     size_t head = diag_format(datagram, sizeof datagram, "<%d>", LOG_DAEMON | LOG_WARNING);
     memcpy(datagram + head, line, length - 1); /* without the newline */
     /* By number: libc's connect is a cancellation point. */
-    int fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = (int)sys_call(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, 0, 0, 0);
     if (fd < 0) {
         return;
     }
     const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
-    if (syscall(SYS_connect, fd, &address, sizeof address) == 0) {
+    if (sys_call(SYS_connect, fd, (long)&address, sizeof address, 0, 0, 0) == 0) {
         write_once(fd, datagram, head + length - 1);
     }
     sys.close(fd);

@@ -1,6 +1,7 @@
 #include "guard.h"
 
 #include "sys.h"
+#include "sys_call.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -98,7 +99,7 @@ void guard_abandon(void)
 static uint32_t thread_id(void)
 {
     if (guard_thread.id == 0) {
-        guard_thread.id = (uint32_t)syscall(SYS_gettid);
+        guard_thread.id = (uint32_t)sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
     }
     return guard_thread.id;
 }

@@ -361,7 +361,7 @@ int log_release(struct writer *writer, int fd)
     }
     ssize_t result = 0;
     if (writer->log == log && writer->fd == fd && writer->held > 0) {
-        result = write_with_held(log, writer, NULL, 0, 0, 0, 0);
+        result = log_prove(writer) ? write_with_held(log, writer, NULL, 0, 0, 0, 0) : -ESTALE;
         if (result == -ESTALE) {
             result = rescue(log, writer);
         }

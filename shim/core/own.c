@@ -21,18 +21,19 @@ static int lowest = INT32_MAX;
 static int base_number(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1024) {
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= 1024) {
         return 1024 - 96;
     }
     int limited = (int)limit.rlim_cur;
     return limited > 192 ? limited - 64 : limited - limited / 4;
 }
 
+/* Lower where the limit is lower than it looked, or the high numbers are all taken. */
 static int move_high(int fd)
 {
     int base = base_number();
     int moved = sys.fcntl(fd, F_DUPFD_CLOEXEC, base);
-    for (; moved == -EINVAL && base > 3; base /= 2) {
+    for (; (moved == -EINVAL || moved == -EMFILE) && base > 3; base /= 2) {
         moved = sys.fcntl(fd, F_DUPFD_CLOEXEC, base / 2);
     }
     return moved;

@@ -1,5 +1,7 @@
 #include "sys.h"
 
+#include "sys_call.h"
+
 #include <errno.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
@@ -15,117 +17,112 @@
 _Static_assert(sizeof(long) == 8, "mplogshim is for 64-bit systems");
 
 /*
- * libc's syscall() throughout: its other functions are cancellation points (a thread cancelled inside the shim would
+ * System calls by number throughout: libc's functions are cancellation points (a thread cancelled inside the shim would
  * leave locks behind), intercepted by this library, or by another preloaded one: libfaketime takes fstat over and
  * must not be called before its own constructor, fakeroot takes fchown over.
  */
-static long result(long value)
-{
-    return value == -1 ? -errno : value;
-}
-
 static int real_openat(int dir, const char *path, int flags, mode_t mode)
 {
-    return (int)result(syscall(SYS_openat, dir, path, flags, mode));
+    return (int)sys_call(SYS_openat, dir, (long)path, flags, mode, 0, 0);
 }
 
 static int real_close(int fd)
 {
-    return (int)result(syscall(SYS_close, fd));
+    return (int)sys_call(SYS_close, fd, 0, 0, 0, 0, 0);
 }
 
 static ssize_t real_read(int fd, void *buffer, size_t size)
 {
-    return result(syscall(SYS_read, fd, buffer, size));
+    return sys_call(SYS_read, fd, (long)buffer, (long)size, 0, 0, 0);
 }
 
 static ssize_t real_pread(int fd, void *buffer, size_t size, off_t offset)
 {
-    return result(syscall(SYS_pread64, fd, buffer, size, offset));
+    return sys_call(SYS_pread64, fd, (long)buffer, (long)size, offset, 0, 0);
 }
 
 static ssize_t real_pwrite(int fd, const void *buffer, size_t size, off_t offset)
 {
-    return result(syscall(SYS_pwrite64, fd, buffer, size, offset));
+    return sys_call(SYS_pwrite64, fd, (long)buffer, (long)size, offset, 0, 0);
 }
 
 static ssize_t real_writev(int fd, const struct iovec *vector, int count)
 {
     if (count == 1) {
-        return result(syscall(SYS_write, fd, vector->iov_base, vector->iov_len));
+        return sys_call(SYS_write, fd, (long)vector->iov_base, (long)vector->iov_len, 0, 0, 0);
     }
-    return result(syscall(SYS_writev, fd, vector, count));
+    return sys_call(SYS_writev, fd, (long)vector, count, 0, 0, 0);
 }
 
 static ssize_t real_pwritev2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
     /* The kernel takes the offset in two halves; the upper one is unused on 64-bit systems. */
-    return result(syscall(SYS_pwritev2, fd, vector, count, offset, 0L, flags));
+    return sys_call(SYS_pwritev2, fd, (long)vector, count, offset, 0, flags);
 }
 
 static off_t real_lseek(int fd, off_t offset, int whence)
 {
-    return result(syscall(SYS_lseek, fd, offset, whence));
+    return sys_call(SYS_lseek, fd, offset, whence, 0, 0, 0);
 }
 
 static int real_fstat(int fd, struct stat *status)
 {
-    return (int)result(syscall(SYS_fstat, fd, status));
+    return (int)sys_call(SYS_fstat, fd, (long)status, 0, 0, 0, 0);
 }
 
 static int real_fstatat(int dir, const char *path, struct stat *status, int flags)
 {
-    return (int)result(syscall(SYS_newfstatat, dir, path, status, flags));
+    return (int)sys_call(SYS_newfstatat, dir, (long)path, (long)status, flags, 0, 0);
 }
 
 static ssize_t real_readlinkat(int dir, const char *path, char *buffer, size_t size)
 {
-    return result(syscall(SYS_readlinkat, dir, path, buffer, size));
+    return sys_call(SYS_readlinkat, dir, (long)path, (long)buffer, (long)size, 0, 0);
 }
 
 static int real_ftruncate(int fd, off_t length)
 {
-    return (int)result(syscall(SYS_ftruncate, fd, length));
+    return (int)sys_call(SYS_ftruncate, fd, length, 0, 0, 0, 0);
 }
 
 static int real_fchmod(int fd, mode_t mode)
 {
-    return (int)result(syscall(SYS_fchmod, fd, mode));
+    return (int)sys_call(SYS_fchmod, fd, mode, 0, 0, 0, 0);
 }
 
 static int real_fchown(int fd, uid_t owner, gid_t group)
 {
-    return (int)result(syscall(SYS_fchown, fd, owner, group));
+    return (int)sys_call(SYS_fchown, fd, owner, group, 0, 0, 0);
 }
 
 static int real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
-    return (int)result(syscall(SYS_renameat2, from_dir, from, to_dir, to, flags));
+    return (int)sys_call(SYS_renameat2, from_dir, (long)from, to_dir, (long)to, flags, 0);
 }
 
 static int real_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
 {
-    return (int)result(syscall(SYS_linkat, from_dir, from, to_dir, to, flags));
+    return (int)sys_call(SYS_linkat, from_dir, (long)from, to_dir, (long)to, flags, 0);
 }
 
 static int real_unlinkat(int dir, const char *path, int flags)
 {
-    return (int)result(syscall(SYS_unlinkat, dir, path, flags));
+    return (int)sys_call(SYS_unlinkat, dir, (long)path, flags, 0, 0, 0);
 }
 
 static ssize_t real_getdents64(int dir, void *buffer, size_t size)
 {
-    return result(syscall(SYS_getdents64, dir, buffer, size));
+    return sys_call(SYS_getdents64, dir, (long)buffer, (long)size, 0, 0, 0);
 }
 
 static int real_fcntl(int fd, int command, long argument)
 {
-    return (int)result(syscall(SYS_fcntl, fd, command, argument));
+    return (int)sys_call(SYS_fcntl, fd, command, argument, 0, 0, 0);
 }
 
 static int real_dup3(int from, int to, int flags)
 {
-    return (int)result(syscall(SYS_dup3, from, to, flags));
+    return (int)sys_call(SYS_dup3, from, to, flags, 0, 0, 0);
 }
 
 /*
@@ -141,36 +138,39 @@ void sys_started(void)
 
 static int real_clock(clockid_t clock, struct timespec *now)
 {
-    return (int)result(libc_clock ? clock_gettime(clock, now) : syscall(SYS_clock_gettime, clock, now));
+    if (libc_clock) {
+        return clock_gettime(clock, now) == 0 ? 0 : -errno;
+    }
+    return (int)sys_call(SYS_clock_gettime, clock, (long)now, 0, 0, 0, 0);
 }
 
 static int real_sleep(const struct timespec *duration)
 {
-    return (int)result(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, duration, NULL));
+    return (int)sys_call(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, (long)duration, 0, 0, 0);
 }
 
 static int real_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
 {
-    return (int)result(syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0));
+    return (int)sys_call(SYS_futex, (long)word, (long)(operation | FUTEX_PRIVATE_FLAG), value, (long)timeout, 0, 0);
 }
 
 /* The kernel copies the signal set in before it looks at what is to be done with it. */
 static int real_probe(const void *eight_bytes)
 {
     enum { NO_SUCH_WAY = 99, SET_SIZE = 8 };
-    return (int)result(syscall(SYS_rt_sigprocmask, NO_SUCH_WAY, eight_bytes, NULL, SET_SIZE));
+    return (int)sys_call(SYS_rt_sigprocmask, NO_SUCH_WAY, (long)eight_bytes, 0, SET_SIZE, 0, 0);
 }
 
 static int real_getpid(void)
 {
-    return (int)syscall(SYS_getpid);
+    return (int)sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
 static int real_poll_writable(int fd)
 {
     struct pollfd poll = {.fd = fd, .events = POLLOUT};
     const struct timespec now = {0, 0};
-    long ready = result(syscall(SYS_ppoll, &poll, 1, &now, NULL, 0));
+    long ready = sys_call(SYS_ppoll, (long)&poll, 1, (long)&now, 0, 0, 0);
     if (ready <= 0) {
         return (int)ready;
     }
@@ -201,8 +201,8 @@ void sys_signals_block(struct sys_signals *signals)
     __builtin_memset(&all, 0xff, KERNEL_SIGSET_SIZE); /* also the two that libc keeps for cancellation and setuid */
     sigemptyset(&signals->before);
     sigemptyset(&signals->pending);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &signals->before, KERNEL_SIGSET_SIZE);
-    syscall(SYS_rt_sigpending, &signals->pending, KERNEL_SIGSET_SIZE);
+    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&signals->before, KERNEL_SIGSET_SIZE, 0, 0);
+    sys_call(SYS_rt_sigpending, (long)&signals->pending, KERNEL_SIGSET_SIZE, 0, 0, 0, 0);
 }
 
 void sys_signals_restore(const struct sys_signals *signals)
@@ -210,17 +210,17 @@ void sys_signals_restore(const struct sys_signals *signals)
     static const int own[] = {SIGXFSZ, SIGPIPE};
     sigset_t pending;
     sigemptyset(&pending);
-    syscall(SYS_rt_sigpending, &pending, KERNEL_SIGSET_SIZE);
+    sys_call(SYS_rt_sigpending, (long)&pending, KERNEL_SIGSET_SIZE, 0, 0, 0, 0);
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
         if (sigismember(&pending, own[i]) == 1 && sigismember(&signals->pending, own[i]) == 0) {
             const struct timespec now = {0, 0};
             sigset_t one;
             sigemptyset(&one);
             sigaddset(&one, own[i]);
-            syscall(SYS_rt_sigtimedwait, &one, NULL, &now, KERNEL_SIGSET_SIZE);
+            sys_call(SYS_rt_sigtimedwait, (long)&one, 0, (long)&now, KERNEL_SIGSET_SIZE, 0, 0);
         }
     }
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &signals->before, NULL, KERNEL_SIGSET_SIZE);
+    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&signals->before, 0, KERNEL_SIGSET_SIZE, 0, 0);
 }
 
 int64_t sys_now(clockid_t clock)

@@ -61,9 +61,11 @@ bool descriptor_path_is_log(int directory, const char *path, int flags);
 /* close(2), after writing out what is held; an error of that is returned, and the descriptor is closed all the same. */
 int descriptor_close(int fd);
 
-/* The descriptor is about to be closed or has been made by libc itself: write out what is held, know nothing about it
- * any more. */
+/* The descriptor is about to be closed or replaced by libc: write out what is held, know nothing about it any more. */
 int descriptor_forget(int fd);
+
+/* The number was just handed out anew, by a call that is not told of otherwise: what the table says of it is over. */
+void descriptor_replaced(int fd);
 
 /* `fd` was just made, and is no log: a temporary file, a pipe, opened for reading. */
 void descriptor_made_plain(int fd);

@@ -181,35 +181,44 @@ void descriptor_finish(void)
     }
 }
 
-/* Takes the descriptor out of the table, held bytes first. The error of writing those. */
-static int let_go(int fd)
+/*
+ * Takes a descriptor out of the table, held bytes first: by way of the descriptor itself, or, if the number has become
+ * something else behind our back, by one of the shim's own. The error of writing those.
+ */
+static int let_go(int fd, bool replaced)
 {
     struct writer *writer = descriptor_writer(fd);
     int error = 0;
     if (writer != NULL) {
-        error = log_release(writer, fd);
+        error = replaced ? log_rescue(writer) : log_release(writer, fd);
         descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
         log_detach(writer);
     }
     return error == -ESTALE ? 0 : error;
 }
 
-int descriptor_forget(int fd)
+static int forget(int fd, bool replaced)
 {
     struct rare rare;
-    if (descriptor_state(fd) <= DESCRIPTOR_PLAIN) {
-        if (descriptor_state(fd) == DESCRIPTOR_PLAIN && !descriptor_foreign_memory()) {
-            descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
-        }
-        return 0;
+    int error = 0;
+    uintptr_t state = descriptor_state(fd);
+    if (state == DESCRIPTOR_PLAIN && !descriptor_foreign_memory()) {
+        descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
+    } else if (state > DESCRIPTOR_PLAIN && rare_enter(&rare)) {
+        error = let_go(fd, replaced);
+        rare_leave(&rare);
     }
-    if (!rare_enter(&rare)) {
-        return 0;
-    }
-    int error = let_go(fd);
-    descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
-    rare_leave(&rare);
     return error;
+}
+
+int descriptor_forget(int fd)
+{
+    return forget(fd, false);
+}
+
+void descriptor_replaced(int fd)
+{
+    forget(fd, true);
 }
 
 int descriptor_close(int fd)
@@ -217,7 +226,7 @@ int descriptor_close(int fd)
     struct rare rare;
     int error = 0;
     if (descriptor_writer(fd) != NULL && rare_enter(&rare)) {
-        error = let_go(fd);
+        error = let_go(fd, false);
         rare_leave(&rare);
     }
     int closed = real.close(fd) == 0 ? 0 : -errno;
@@ -250,8 +259,7 @@ static int foreign_flags(int directory, const char *path, int flags)
     return O_APPEND | (rule->truncate == TRUNCATE_ALLOW ? flags : flags & ~O_TRUNC);
 }
 
-/* Whether O_TRUNC must be kept from the kernel: the path is a log, or does not exist and may be one when it is opened.
- */
+/* Whether the kernel must not see O_TRUNC: the path is a log, or does not exist and may be one when it is opened. */
 static bool must_strip(int directory, const char *path, int flags)
 {
     struct stat status;
@@ -275,7 +283,7 @@ int descriptor_open(int directory, const char *path, int flags, mode_t mode)
     if (fd < 0) {
         return -errno;
     }
-    descriptor_forget(fd);
+    descriptor_replaced(fd);
     if (!writing) {
         descriptor_made_plain(fd);
         return fd;
@@ -292,7 +300,7 @@ void descriptor_made_plain(int fd)
     if (descriptor_state(fd) == DESCRIPTOR_PLAIN || descriptor_foreign_memory()) {
         return;
     }
-    descriptor_forget(fd);
+    descriptor_replaced(fd);
     descriptor_set_state(fd, DESCRIPTOR_PLAIN);
 }
 
@@ -303,7 +311,7 @@ void descriptor_duplicated(int from, int fd)
         descriptor_made_plain(fd);
         return;
     }
-    descriptor_forget(fd);
+    descriptor_replaced(fd);
     struct writer *writer = descriptor_writer(from);
     if (writer != NULL && rare_enter(&rare)) {
         struct writer *copy = log_attach_duplicate(writer, fd);
@@ -320,7 +328,6 @@ int descriptor_dup3(int from, int to, int flags)
     if (descriptor_is_own(to)) {
         descriptor_vacate(to);
     }
-    descriptor_release(to);
     descriptor_forget(to);
     int fd = flags == 0 ? real.dup2(from, to) : real.dup3(from, to, flags);
     if (fd < 0) {

@@ -8,9 +8,11 @@
 
 #include "core/diag.h"
 #include "core/own.h"
+#include "core/sys_call.h"
 
 #include <limits.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <utmp.h>
 
@@ -94,6 +96,37 @@ static int redirected(int fd)
     return fd;
 }
 
+#ifdef MPLOGSHIM_SYS_CALL
+/*
+ * Some runtimes close by number (libuv's uv__close_nocancel): what closes or replaces a descriptor is heard here as
+ * well. Every other system call is left to itself.
+ */
+EXPORT long syscall(long number, ...)
+{
+    va_list list;
+    long a[6];
+    va_start(list, number);
+    for (int i = 0; i < 6; i++) {
+        a[i] = va_arg(list, long);
+    }
+    va_end(list);
+    switch (number) {
+    case SYS_close:
+        return close((int)a[0]);
+    case SYS_close_range:
+        return close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]);
+    case SYS_dup3:
+        return dup3((int)a[0], (int)a[1], (int)a[2]);
+#ifdef SYS_dup2
+    case SYS_dup2:
+        return dup2((int)a[0], (int)a[1]);
+#endif
+    default:
+        return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    }
+}
+#endif
+
 EXPORT int dup(int fd)
 {
     if (descriptor_is_own(fd)) {
@@ -166,7 +199,7 @@ static void forget_received(struct msghdr *message)
         for (size_t i = 0; i < count; i++) {
             int fd;
             __builtin_memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
-            descriptor_forget(fd);
+            descriptor_replaced(fd);
         }
     }
     errno = saved;

@@ -72,7 +72,7 @@ static int made_unknown(int fd)
 {
     if (fd >= 0) {
         int saved = errno;
-        descriptor_forget(fd);
+        descriptor_replaced(fd);
         errno = saved;
     }
     return fd;
