@@ -10,7 +10,8 @@
 #define MPLOGSHIM_VERSION "0.1.0"
 
 /*
- * The lock file of /dir/app.log is /dir/.app.log.lock, or the log's path with '%' for '/' in lock_dir.
+ * The lock file of /dir/app.log is /dir/.app.log.lock, or in lock_dir the log's whole path and
+ * ".lock", with '%' for '/', "\p" for '%' and "\b" for '\'.
  *
  *   bytes 0 .. 4095   the page: text, "mplogshim 1\n" and then key=value lines of fixed width at fixed places,
  *                     with NUL between them: begun= (when the live file was begun, seconds of the epoch), settled= (the

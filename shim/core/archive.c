@@ -216,7 +216,7 @@ static int rename_archive(const struct archive_task *task, struct name *from, co
     return error;
 }
 
-/* Removes the oldest archives beyond `backups`; they leave the listing. */
+/* Removes the oldest archives beyond `backups` that nobody writes any more; they leave the listing. */
 static int prune(const struct archive_task *task, struct listing *listing)
 {
     uint64_t keep = task->rule->backups;
@@ -230,6 +230,12 @@ static int prune(const struct archive_task *task, struct listing *listing)
             continue;
         }
         int error = make_name(task, &archive->name, name);
+        if (error == 0 && sys_is_written(task->directory, name) > 0) {
+            listing->wait = true; /* by a program that nobody could intercept: it goes when that has closed it */
+            listing->archives[left++] = *archive;
+            archives--;
+            continue;
+        }
         error = error != 0 ? error : sys.unlinkat(task->directory, name, 0);
         if (error != 0 && error != -ENOENT) {
             return error;

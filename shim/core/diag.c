@@ -16,17 +16,28 @@ enum { LINE_SIZE = 1024, STDERR = 2 };
 
 static enum diag_target diag_target = DIAG_STDERR;
 static const char *diag_path;
-static volatile bool stderr_is_valid = true;
+static struct stat stderr_file; /* what descriptor 2 was when it was last known to be stderr */
 
 void diag_open(enum diag_target target, const char *path)
 {
     diag_target = target;
     diag_path = path;
+    diag_stderr_is();
 }
 
-void diag_stderr_valid(bool valid)
+void diag_stderr_is(void)
 {
-    stderr_is_valid = valid;
+    struct stat status;
+    if (sys.fstat(STDERR, &status) == 0) {
+        stderr_file = status;
+    }
+}
+
+static bool is_stderr(void)
+{
+    struct stat status;
+    return sys.fstat(STDERR, &status) == 0 && status.st_dev == stderr_file.st_dev &&
+           status.st_ino == stderr_file.st_ino && status.st_rdev == stderr_file.st_rdev;
 }
 
 /* One conversion in flight: where the text goes, never past the end. */
@@ -159,7 +170,7 @@ static void write_line(const char *line, size_t length)
     sys_signals_block(&signals);
     switch (diag_target) {
     case DIAG_STDERR:
-        if (stderr_is_valid && sys.poll_writable(STDERR) > 0) {
+        if (is_stderr() && sys.poll_writable(STDERR) > 0) {
             write_once(STDERR, line, length);
         }
         break;

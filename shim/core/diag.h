@@ -15,8 +15,11 @@ enum diag_target { DIAG_STDERR, DIAG_SYSLOG, DIAG_OFF, DIAG_FILE };
 /* Where messages go from now on. `path` (DIAG_FILE only, absolute) must stay valid. Not thread-safe: at start only. */
 void diag_open(enum diag_target target, const char *path);
 
-/* Whether descriptor 2 is still what the program calls its stderr; false after the program closed it. */
-void diag_stderr_valid(bool valid);
+/*
+ * Descriptor 2 was just made the program's stderr, or moved to another file by the shim; nothing is written to the
+ * number when it has become something else since.
+ */
+void diag_stderr_is(void);
 
 /* Writes "mplogshim: " and the formatted text as one line of at most 1,023 bytes. Only %s, %d, %u, %lld, %llu, %o, %c,
  * %%. */

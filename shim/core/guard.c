@@ -40,6 +40,11 @@ bool guard_foreign_memory(void)
 #endif
 }
 
+bool guard_foreign_process(void)
+{
+    return same_process != NULL && *same_process == 1 && sys.getpid() != home_pid;
+}
+
 void guard_forked(void)
 {
     *same_process = 1;

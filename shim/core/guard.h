@@ -40,6 +40,9 @@ void guard_abandon(void);
 /* Whether this is a child that runs in its parent's memory. */
 bool guard_foreign_memory(void);
 
+/* The same by asking the kernel, for children that were made without telling (clone): rare work asks first. */
+bool guard_foreign_process(void);
+
 /* Tells at once that this is a fork child (for pthread_atfork; other children are found by guard_enter). */
 void guard_forked(void);
 

@@ -24,6 +24,7 @@ struct writer {
     struct writer *next; /* of the same log */
     int fd;
     int access;   /* O_WRONLY or O_RDWR */
+    bool appends; /* the program itself asked for O_APPEND */
     dev_t device; /* the file that fd is known to be */
     ino_t inode;
     int64_t generation; /* at which fd was proved to be the live file; -1: never */
@@ -73,11 +74,12 @@ struct log {
 void log_start(const struct period_zone *local_zone);
 
 /*
+ * `flags` are the access mode and O_APPEND of fd.
  * Makes `fd`, which `status` describes and whose real path is `path`, a writer of that log. Opens the log's directory
  * and lock file when the log is new to this process; without a lock file it goes on without. NULL if that is impossible
  * (one message says why).
  */
-struct writer *log_attach(const char *path, const struct rule *rule, int fd, int access, const struct stat *status);
+struct writer *log_attach(const char *path, const struct rule *rule, int fd, int flags, const struct stat *status);
 
 /* The same for a duplicate of a writer's descriptor. NULL when out of writers. */
 struct writer *log_attach_duplicate(const struct writer *writer, int fd);

@@ -47,19 +47,23 @@ static int open_directory(const char *path, struct directory *directory)
     return own_adopt(&directory->fd);
 }
 
-/* In lock_dir all logs' lock files lie together: the whole path, with '%' for '/', is the name. */
+/*
+ * In lock_dir all logs' lock files lie together: the whole path is the name, with '%' for '/', and "\\p" and "\\b"
+ * for '%' and '\\', so that no two paths share one.
+ */
 static int name_in_lock_directory(const char *path, char *name)
 {
-    size_t length = strlen(path) + strlen(MPLOGSHIM_LOCK_SUFFIX);
-    if (length > NAME_MAX) {
-        return -ENAMETOOLONG;
+    size_t length = 0;
+    for (; *path != '\0' && length + 2 + sizeof MPLOGSHIM_LOCK_SUFFIX <= NAME_SIZE; path++) {
+        if (*path == '%' || *path == '\\') {
+            name[length++] = '\\';
+            name[length++] = *path == '%' ? 'p' : 'b';
+        } else {
+            name[length++] = *path == '/' ? '%' : *path;
+        }
     }
-    strcpy(name, path);
-    strcat(name, MPLOGSHIM_LOCK_SUFFIX);
-    for (char *slash = name; (slash = strchr(slash, '/')) != NULL;) {
-        *slash = '%';
-    }
-    return 0;
+    strcpy(name + length, MPLOGSHIM_LOCK_SUFFIX);
+    return *path == '\0' ? 0 : -ENAMETOOLONG;
 }
 
 int log_open_directory(struct log *log)
@@ -98,9 +102,35 @@ void log_close_directories(struct log *log)
     close_directory(&log->lock_directory);
 }
 
+static struct stat first_root;
+
+void log_note_root(void)
+{
+    if (sys.fstatat(AT_FDCWD, "/", &first_root, 0) != 0) {
+        first_root.st_ino = 0;
+    }
+}
+
+/*
+ * Whether another directory has taken the place of the log's: it was moved away and made anew. Not so in a chroot, or
+ * where something is mounted over it: there the log is where it was opened.
+ */
+static bool has_successor(struct log *log)
+{
+    struct stat root;
+    struct stat there;
+    char *base = log->path + (log->base - log->path);
+    base[-1] = '\0';
+    int error = sys.fstatat(AT_FDCWD, log->path[0] == '\0' ? "/" : log->path, &there, 0);
+    base[-1] = '/';
+    return error == 0 && S_ISDIR(there.st_mode) && there.st_dev == log->directory.device &&
+           there.st_ino != log->directory.inode && sys.fstatat(AT_FDCWD, "/", &root, 0) == 0 &&
+           root.st_ino == first_root.st_ino && root.st_dev == first_root.st_dev;
+}
+
 void log_prove_directories(struct log *log)
 {
-    if (!is_directory(&log->directory)) {
+    if (!is_directory(&log->directory) || has_successor(log)) {
         log_open_directory(log);
     }
     if (log->rule->lock_dir != NULL && !is_directory(&log->lock_directory)) {

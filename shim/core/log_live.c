@@ -5,11 +5,13 @@
  */
 #include "log_private.h"
 
+#include "guard.h"
 #include "name.h"
 #include "own.h"
 #include "sys.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 enum { SECOND = 1000000000 };
 
@@ -54,6 +56,9 @@ static int replace(struct writer *writer, int fd, const struct stat *live, int64
     writer->device = live->st_dev;
     writer->inode = live->st_ino;
     writer->generation = generation;
+    if (writer->fd == STDERR_FILENO) {
+        diag_stderr_is();
+    }
     return 0;
 }
 
@@ -221,6 +226,10 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat mine;
     struct stat live;
+    if (guard_foreign_process()) {
+        log_follow_alone(writer, writer->fd);
+        return 0;
+    }
     if (sys.fstat(writer->fd, &mine) != 0 || !log_is_file(writer, &mine)) {
         return -ESTALE;
     }

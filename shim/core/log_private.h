@@ -57,6 +57,9 @@ void log_adopt(struct log *log, int fd, int flags, const struct stat *live, int6
 /* Whether fd is an open descriptor of exactly the file that the writer recorded. */
 bool log_prove(const struct writer *writer);
 
+/* At start: the root directory by which paths are meant. */
+void log_note_root(void);
+
 /* Opens the log's directory by its path. 0 or -errno. */
 int log_open_directory(struct log *log);
 

@@ -29,6 +29,7 @@ void log_start(const struct period_zone *zone)
 {
     period_zone_utc(&utc_zone);
     local_zone = zone;
+    log_note_root();
 }
 
 static struct writer *writer_at(size_t index)
@@ -163,7 +164,7 @@ static struct writer *add_writer(struct log *log, const struct writer *kind)
     return writer;
 }
 
-struct writer *log_attach(const char *path, const struct rule *rule, int fd, int access, const struct stat *status)
+struct writer *log_attach(const char *path, const struct rule *rule, int fd, int flags, const struct stat *status)
 {
     uint64_t hash = hash_path(path);
     guard_mutex_lock(&registry_mutex, 0);
@@ -171,8 +172,12 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
     if (log == NULL) {
         log = open_log(path, hash, rule, status);
     }
-    const struct writer kind = {
-        .fd = fd, .access = access, .device = status->st_dev, .inode = status->st_ino, .generation = -1};
+    const struct writer kind = {.fd = fd,
+                                .access = flags & O_ACCMODE,
+                                .appends = (flags & O_APPEND) != 0,
+                                .device = status->st_dev,
+                                .inode = status->st_ino,
+                                .generation = -1};
     struct writer *writer = log == NULL ? NULL : add_writer(log, &kind);
     guard_mutex_unlock(&registry_mutex);
     return writer;
@@ -257,6 +262,10 @@ void log_fork_done(void)
     guard_mutex_unlock(&registry_mutex);
 }
 
+/*
+ * The kernel copies the descriptors before the memory: between the two another thread may have moved a descriptor to a
+ * new live file, which the child's memory then knows and its descriptor is not. So everything is proved again.
+ */
 void log_forked(void)
 {
     registry_mutex = 0;
@@ -265,8 +274,10 @@ void log_forked(void)
     for (size_t i = 0; i < log_count; i++) {
         logs[i]->mutex = 0;
         logs[i]->locked = false;
+        logs[i]->proved = -1;
     }
     for (size_t i = 0; i < writer_count; i++) {
         writer_at(i)->held = 0;
+        writer_at(i)->generation = -1;
     }
 }

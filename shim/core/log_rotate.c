@@ -5,6 +5,7 @@
  */
 #include "log_private.h"
 
+#include "guard.h"
 #include "name.h"
 #include "sys.h"
 
@@ -202,6 +203,9 @@ int log_rotate(struct log *log, struct writer *writer)
 {
     enum rotation_step step;
     struct sys_signals signals;
+    if (guard_foreign_process()) {
+        return -EAGAIN; /* its descriptors are not its parent's, and the memory is */
+    }
     sys_signals_block(&signals);
     int error = rotate_steps(log, writer, &step);
     sys_signals_restore(&signals);

@@ -294,13 +294,9 @@ static ssize_t write_locked(struct log *log, struct writer *writer, const struct
     return (ssize_t)total;
 }
 
-ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int count, off_t offset, int flags,
-                  enum log_hold hold)
+static ssize_t write_as_writer(struct log *log, struct writer *writer, int fd, const struct iovec *vector, int count,
+                               off_t offset, int flags, enum log_hold hold)
 {
-    struct log *log = writer->log;
-    if (log == NULL) {
-        return -ESTALE;
-    }
     if (log_lock(log) != 0) {
         return flags == 0 ? sys.writev(fd, vector, count) : sys.pwritev2(fd, vector, count, -1, flags);
     }
@@ -313,6 +309,29 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
         }
     }
     log_unlock(log);
+    return result;
+}
+
+ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int count, off_t offset, int flags,
+                  enum log_hold hold)
+{
+    struct log *log = writer->log;
+    sigset_t before;
+    if (log == NULL) {
+        return -ESTALE;
+    }
+    /*
+     * Held bytes are written or kept, not both: no signal handler jumps out in between. Whole lines, the most of all
+     * writes, need no such care.
+     */
+    bool defer = writer->held > 0 || (hold != HOLD_NONE && !ends_in_newline(vector, count));
+    if (defer) {
+        sys_signals_defer(&before);
+    }
+    ssize_t result = write_as_writer(log, writer, fd, vector, count, offset, flags, hold);
+    if (defer) {
+        sys_signals_resume(&before);
+    }
     log_settle_some(log);
     return result;
 }

@@ -194,20 +194,30 @@ const struct sys_calls sys_real = REAL_CALLS;
 /* The kernel's signal set: 64 signals; libc's sigset_t is larger, and its pthread_sigmask spares two signals. */
 enum { KERNEL_SIGSET_SIZE = 8 };
 
-void sys_signals_block(struct sys_signals *signals)
+void sys_signals_defer(sigset_t *before)
 {
     sigset_t all;
     sigfillset(&all);
     __builtin_memset(&all, 0xff, KERNEL_SIGSET_SIZE); /* also the two that libc keeps for cancellation and setuid */
-    sigemptyset(&signals->before);
+    sigemptyset(before);
+    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)before, KERNEL_SIGSET_SIZE, 0, 0);
+}
+
+void sys_signals_resume(const sigset_t *before)
+{
+    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)before, 0, KERNEL_SIGSET_SIZE, 0, 0);
+}
+
+void sys_signals_block(struct sys_signals *signals)
+{
+    sys_signals_defer(&signals->before);
     sigemptyset(&signals->pending);
-    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&signals->before, KERNEL_SIGSET_SIZE, 0, 0);
     sys_call(SYS_rt_sigpending, (long)&signals->pending, KERNEL_SIGSET_SIZE, 0, 0, 0, 0);
 }
 
 void sys_signals_restore(const struct sys_signals *signals)
 {
-    static const int own[] = {SIGXFSZ, SIGPIPE};
+    static const int own[] = {SIGXFSZ, SIGPIPE, SIGIO};
     sigset_t pending;
     sigemptyset(&pending);
     sys_call(SYS_rt_sigpending, (long)&pending, KERNEL_SIGSET_SIZE, 0, 0, 0, 0);
@@ -220,7 +230,7 @@ void sys_signals_restore(const struct sys_signals *signals)
             sys_call(SYS_rt_sigtimedwait, (long)&one, 0, (long)&now, KERNEL_SIGSET_SIZE, 0, 0);
         }
     }
-    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&signals->before, 0, KERNEL_SIGSET_SIZE, 0, 0);
+    sys_signals_resume(&signals->before);
 }
 
 int64_t sys_now(clockid_t clock)
@@ -242,6 +252,25 @@ int sys_rename_new(int directory, const char *from, const char *to)
         return error == 0 ? -EEXIST : error;
     }
     return sys.renameat2(directory, from, directory, to, 0);
+}
+
+int sys_is_written(int directory, const char *name)
+{
+    /* To this thread, which has the signal blocked: another thread of the program's has not. */
+    const struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = (pid_t)sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0)};
+    int fd = sys.openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+    if (fd < 0) {
+        return fd;
+    }
+    int error = sys.fcntl(fd, F_SETOWN_EX, (long)&owner);
+    if (error == 0) {
+        error = sys.fcntl(fd, F_SETLEASE, F_RDLCK);
+    }
+    if (error == 0) {
+        sys.fcntl(fd, F_SETLEASE, F_UNLCK);
+    }
+    sys.close(fd);
+    return error == -EAGAIN || error == -EBUSY ? 1 : error;
 }
 
 void *sys_reserve(size_t size)

@@ -51,8 +51,8 @@ extern struct sys_calls sys;
 extern const struct sys_calls sys_real;
 
 /*
- * Blocks every signal of this thread around rare work (rotation, messages), and takes SIGXFSZ and SIGPIPE that the
- * work itself raised out of the pending set again, so that they never reach the program. Thread-safe.
+ * Blocks every signal of this thread around rare work (rotation, messages), and takes SIGXFSZ, SIGPIPE and SIGIO that
+ * the work itself raised out of the pending set again, so that they never reach the program. Thread-safe.
  */
 struct sys_signals {
     sigset_t before;
@@ -60,6 +60,10 @@ struct sys_signals {
 };
 void sys_signals_block(struct sys_signals *signals);
 void sys_signals_restore(const struct sys_signals *signals);
+
+/* Defers every signal of this thread and lets them come again: around work that must not be left half way. */
+void sys_signals_defer(sigset_t *before);
+void sys_signals_resume(const sigset_t *before);
 
 /* The program's environment is there: from now on time comes from libc's clock_gettime. */
 void sys_started(void);
@@ -72,6 +76,13 @@ int64_t sys_now(clockid_t clock);
  * in two: callers hold a lock that keeps others who follow the rules away.
  */
 int sys_rename_new(int directory, const char *from, const char *to);
+
+/*
+ * Whether somebody has a file open for writing, by the one test that there is: a read lease is granted while nobody
+ * has. `name` in `directory`. 1, 0, or -errno where leases are not to be had. With all signals blocked: a lease that
+ * somebody breaks while it is tried sends SIGIO, which sys_signals_restore takes.
+ */
+int sys_is_written(int directory, const char *name);
 
 /* Zeroed memory of whole pages that is never given back, or NULL. Reserved only: pages cost nothing until touched. */
 void *sys_reserve(size_t size);

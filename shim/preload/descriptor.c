@@ -116,6 +116,10 @@ bool rare_enter(struct rare *rare)
     if (table == NULL || !guard_enter()) {
         return false;
     }
+    if (guard_foreign_process()) {
+        guard_leave();
+        return false;
+    }
     sys_signals_block(&rare->signals);
     return true;
 }
@@ -209,15 +213,21 @@ static enum look look_at(int fd, const char *given, const struct paths *paths, c
 }
 
 /* A log gets O_APPEND and becomes a writer. */
-static uintptr_t attach(int fd, const struct rule *rule, const char *path)
+static uintptr_t attach(int fd, const struct rule *rule, const char *path, bool inherited)
 {
     struct stat status;
     int flags = sys.fcntl(fd, F_GETFL, 0);
-    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY || (flags & (O_PATH | O_DIRECT)) || sys.fstat(fd, &status) != 0 ||
+    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) || sys.fstat(fd, &status) != 0 ||
         !S_ISREG(status.st_mode)) {
         return DESCRIPTOR_PLAIN;
     }
-    struct writer *writer = log_attach(path, rule, fd, flags & O_ACCMODE, &status);
+    if (flags & O_DIRECT) {
+        diag_message("%s is not managed: it was opened with O_DIRECT", path);
+        return DESCRIPTOR_PLAIN;
+    }
+    /* An inherited descriptor may have its O_APPEND from the shim in another process: nobody here asked for it. */
+    int asked = inherited ? O_ACCMODE : O_ACCMODE | O_APPEND;
+    struct writer *writer = log_attach(path, rule, fd, flags & asked, &status);
     if (writer == NULL) {
         return DESCRIPTOR_PLAIN;
     }
@@ -225,6 +235,35 @@ static uintptr_t attach(int fd, const struct rule *rule, const char *path)
         sys.fcntl(fd, F_SETFL, flags | O_APPEND);
     }
     return (uintptr_t)writer;
+}
+
+/*
+ * An inherited descriptor whose path, as the kernel tells it, leads elsewhere: its directory is covered by a mount, or
+ * lies outside of the root. The log at that path is another one.
+ */
+static bool leads_elsewhere(int fd)
+{
+    struct stat mine;
+    struct stat there;
+    const struct rule *rule;
+    for (int attempt = 0; attempt < 3; attempt++) {
+        if (strcmp(long_link, long_log) != 0) {
+            return false; /* an archive by now: the log is in the same directory */
+        }
+        if (sys.fstat(fd, &mine) != 0) {
+            return true;
+        }
+        if (sys.fstatat(AT_FDCWD, long_link, &there, AT_SYMLINK_NOFOLLOW) == 0 && mine.st_dev == there.st_dev &&
+            mine.st_ino == there.st_ino) {
+            return false;
+        }
+        /* Rotated, moved or removed just now? Then the kernel tells another path. */
+        if (look_at(fd, NULL, &long_paths, &rule) != LOOK_LOG) {
+            return true;
+        }
+    }
+    diag_message("%s is not managed: it is not what lies at that path", long_log);
+    return true;
 }
 
 static bool surely_plain(int fd, const char *given)
@@ -252,8 +291,8 @@ void descriptor_look(int fd, const char *given)
     guard_mutex_lock(&look_mutex, 0);
     if (descriptor_state(fd) == DESCRIPTOR_UNKNOWN) {
         const struct rule *rule;
-        bool is_log = look_at(fd, given, &long_paths, &rule) == LOOK_LOG;
-        descriptor_set_state(fd, is_log ? attach(fd, rule, long_log) : DESCRIPTOR_PLAIN);
+        bool is_log = look_at(fd, given, &long_paths, &rule) == LOOK_LOG && (given != NULL || !leads_elsewhere(fd));
+        descriptor_set_state(fd, is_log ? attach(fd, rule, long_log, given == NULL) : DESCRIPTOR_PLAIN);
     }
     guard_mutex_unlock(&look_mutex);
     rare_leave(&rare);
@@ -271,6 +310,12 @@ bool descriptor_managed(int fd)
         state = descriptor_state(fd);
     }
     return state > DESCRIPTOR_PLAIN;
+}
+
+bool descriptor_appends(int fd)
+{
+    const struct writer *writer = descriptor_writer(fd);
+    return writer != NULL && writer->appends;
 }
 
 bool descriptor_takes_write(int fd)

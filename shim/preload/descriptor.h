@@ -22,6 +22,10 @@ bool descriptor_managed(int fd);
  */
 bool descriptor_takes_write(int fd);
 
+/* Whether the program itself asked for O_APPEND on a managed descriptor: then it expects what the kernel says to that.
+ */
+bool descriptor_appends(int fd);
+
 /* Where the bytes of a write come from, which decides what lines=whole does with an unfinished line without any
  * newline. */
 enum descriptor_source {

@@ -23,10 +23,10 @@ enum { PROBED_LENGTH = 4096 };
 
 static volatile bool exiting;
 
+/* The same as writev at offset -1; not that, because only the kernel may look at a vector that may be bad. */
 static ssize_t write_raw(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-    return sys.pwritev2(fd, vector, count, offset,
-                        flags); /* which is writev at offset -1; only the kernel looks at the vector */
+    return sys.pwritev2(fd, vector, count, offset, flags);
 }
 
 /* Whether the last piece's last bytes can be read: asked of the kernel, by a call that then refuses to do anything. */
@@ -132,12 +132,13 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
 
 int descriptor_release(int fd)
 {
+    struct rare rare;
     struct writer *writer = descriptor_writer(fd);
-    if (writer == NULL || writer->held == 0 || !guard_enter()) {
+    if (writer == NULL || writer->held == 0 || !rare_enter(&rare)) {
         return 0;
     }
     int error = log_release(writer, fd);
-    guard_leave();
+    rare_leave(&rare);
     return error == -ESTALE ? 0 : error;
 }
 
@@ -174,6 +175,7 @@ void descriptor_finish(void)
 {
     struct rare rare;
     exiting = true;
+    guard_abandon(); /* an exit from a signal handler does not come back into what it interrupted */
     descriptor_release_all();
     if (rare_enter(&rare)) {
         log_settle_all();
@@ -233,19 +235,20 @@ int descriptor_close(int fd)
     return closed != 0 ? closed : error;
 }
 
+/* What O_TRUNC is about to meet. */
+enum truncated { TRUNCATED_OTHER, TRUNCATED_LOG, TRUNCATED_NEW };
+
 /* O_TRUNC was kept from the kernel: do what the rule says, or what O_TRUNC would have done. */
-static void truncate_opened(int fd)
+static void truncate_opened(int fd, enum truncated what)
 {
     struct rare rare;
     struct writer *writer = descriptor_writer(fd);
-    if (writer == NULL) {
-        if (sys.lseek(fd, 0, SEEK_END) > 0) {
-            sys.ftruncate(fd, 0); /* became somebody's file between the look and the open */
-            sys.lseek(fd, 0, SEEK_SET);
-        }
-    } else if (rare_enter(&rare)) {
+    if (writer != NULL && rare_enter(&rare)) {
         log_truncate(writer, fd);
         rare_leave(&rare);
+    } else if (writer == NULL && what == TRUNCATED_NEW && sys.lseek(fd, 0, SEEK_END) > 0) {
+        sys.ftruncate(fd, 0); /* became somebody's file between the look and the open */
+        sys.lseek(fd, 0, SEEK_SET);
     }
 }
 
@@ -259,15 +262,18 @@ static int foreign_flags(int directory, const char *path, int flags)
     return O_APPEND | (rule->truncate == TRUNCATE_ALLOW ? flags : flags & ~O_TRUNC);
 }
 
-/* Whether the kernel must not see O_TRUNC: the path is a log, or does not exist and may be one when it is opened. */
-static bool must_strip(int directory, const char *path, int flags)
+/* The kernel must not see O_TRUNC for a log, nor for what does not exist and may be one when it is opened. */
+static enum truncated truncated(int directory, const char *path, int flags)
 {
     struct stat status;
     if (!(flags & O_TRUNC) || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
-        return false;
+        return TRUNCATED_OTHER;
     }
-    return descriptor_path_is_log(directory, path, flags) ||
-           ((flags & O_CREAT) && sys.fstatat(directory, path, &status, 0) == -ENOENT);
+    if (descriptor_path_is_log(directory, path, flags)) {
+        return TRUNCATED_LOG;
+    }
+    bool is_new = (flags & O_CREAT) && sys.fstatat(directory, path, &status, 0) == -ENOENT;
+    return is_new ? TRUNCATED_NEW : TRUNCATED_OTHER;
 }
 
 int descriptor_open(int directory, const char *path, int flags, mode_t mode)
@@ -278,8 +284,12 @@ int descriptor_open(int directory, const char *path, int flags, mode_t mode)
         int foreign = real.openat(directory, path, foreign_flags(directory, path, flags), mode);
         return foreign < 0 ? -errno : foreign;
     }
-    bool strip = writing && must_strip(directory, path, flags);
-    int fd = real.openat(directory, path, strip ? flags & ~O_TRUNC : flags, mode);
+    enum truncated what = writing ? truncated(directory, path, flags) : TRUNCATED_OTHER;
+    int passed = what == TRUNCATED_OTHER ? flags : flags & ~O_TRUNC;
+    if (what == TRUNCATED_LOG) {
+        passed |= O_APPEND; /* also if it cannot be managed: nothing in it is overwritten */
+    }
+    int fd = real.openat(directory, path, passed, mode);
     if (fd < 0) {
         return -errno;
     }
@@ -289,8 +299,8 @@ int descriptor_open(int directory, const char *path, int flags, mode_t mode)
         return fd;
     }
     descriptor_look(fd, path);
-    if (strip) {
-        truncate_opened(fd);
+    if (what != TRUNCATED_OTHER) {
+        truncate_opened(fd, what);
     }
     return fd;
 }

@@ -12,6 +12,7 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <utmp.h>
@@ -21,9 +22,6 @@ EXPORT int close(int fd)
     if (descriptor_is_own(fd)) {
         errno = EBADF;
         return -1;
-    }
-    if (fd == STDERR_FILENO) {
-        diag_stderr_valid(false);
     }
     if (descriptor_state(fd) <= DESCRIPTOR_PLAIN) {
         return real.close(fd);
@@ -41,9 +39,6 @@ static void forget_range(unsigned first, unsigned last)
         if (descriptor_writer((int)fd) != NULL) {
             descriptor_forget((int)fd);
         }
-    }
-    if (first <= STDERR_FILENO && last >= STDERR_FILENO) {
-        diag_stderr_valid(false);
     }
 }
 
@@ -90,7 +85,7 @@ EXPORT void closefrom(int first)
 static int redirected(int fd)
 {
     if (fd == STDERR_FILENO) {
-        diag_stderr_valid(true);
+        diag_stderr_is();
     }
     stdio_redirected(fd);
     return fd;
@@ -98,8 +93,8 @@ static int redirected(int fd)
 
 #ifdef MPLOGSHIM_SYS_CALL
 /*
- * Some runtimes close by number (libuv's uv__close_nocancel): what closes or replaces a descriptor is heard here as
- * well. Every other system call is left to itself.
+ * Some runtimes close by number (libuv's uv__close_nocancel), and libseccomp installs filters so: what closes or
+ * replaces a descriptor is heard here as well. Every other system call is left to itself.
  */
 EXPORT long syscall(long number, ...)
 {
@@ -111,6 +106,16 @@ EXPORT long syscall(long number, ...)
     }
     va_end(list);
     switch (number) {
+    case SYS_seccomp: {
+        enum { SET_MODE_FILTER = 1 };
+        long result = real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+        if (result == 0 && a[0] <= SET_MODE_FILTER) {
+            descriptor_stop();
+        }
+        return result;
+    }
+    case SYS_prctl:
+        return prctl((int)a[0], a[1], a[2], a[3], a[4]);
     case SYS_close:
         return close((int)a[0]);
     case SYS_close_range:

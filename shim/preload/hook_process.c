@@ -23,8 +23,10 @@ static void write_out(void)
     }
 }
 
+/* The end comes from wherever the thread is: a signal handler that interrupted the shim included. */
 EXPORT void _exit(int status)
 {
+    guard_abandon();
     write_out();
     real._exit(status);
     __builtin_unreachable();
@@ -33,6 +35,7 @@ EXPORT_ALIAS(_Exit, _exit);
 
 EXPORT void abort(void)
 {
+    guard_abandon();
     write_out();
     real.abort();
     __builtin_unreachable();
@@ -200,9 +203,12 @@ EXPORT int prctl(int option, ...)
     va_end(arguments);
     if (option == PR_SET_SECCOMP) {
         write_out();
+    }
+    int result = real.prctl(option, a, b, c, d);
+    if (option == PR_SET_SECCOMP && result == 0) {
         descriptor_stop();
     }
-    return real.prctl(option, a, b, c, d);
+    return result;
 }
 
 /* Called by vfork.S around the system call, in the parent's thread. */

@@ -3,6 +3,8 @@
  */
 #include "hook.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,7 +17,7 @@ static ssize_t write_vector(int fd, const struct iovec *vector, int count, off_t
 
 EXPORT ssize_t write(int fd, const void *buffer, size_t size)
 {
-    if (!descriptor_takes_write(fd)) {
+    if (!descriptor_takes_write(fd) || size > SSIZE_MAX) {
         return real.write(fd, buffer, size);
     }
     return hook_write(fd, buffer, size, DESCRIPTOR_APPEND);
@@ -112,6 +114,12 @@ EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...)
     return length;
 }
 
+/* A program that opened its log with O_APPEND gets the kernel's refusal, as ever, and writes instead. */
+static bool is_for_log(int fd)
+{
+    return descriptor_managed(fd) && !descriptor_appends(fd);
+}
+
 /*
  * The kernel refuses to copy into an O_APPEND descriptor, which every log is: copied by hand, in pieces that the
  * line rules keep whole.
@@ -146,7 +154,7 @@ static ssize_t copy_to_log(int in, off_t *in_offset, int log, size_t size)
 
 EXPORT ssize_t copy_file_range(int in, off_t *in_offset, int out, off_t *out_offset, size_t size, unsigned flags)
 {
-    if (!descriptor_managed(out) || flags != 0) {
+    if (!is_for_log(out) || flags != 0) {
         return real.copy_file_range(in, in_offset, out, out_offset, size, flags);
     }
     ssize_t copied = copy_to_log(in, in_offset, out, size);
@@ -158,7 +166,7 @@ EXPORT ssize_t copy_file_range(int in, off_t *in_offset, int out, off_t *out_off
 
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t size)
 {
-    if (!descriptor_managed(out)) {
+    if (!is_for_log(out)) {
         return real.sendfile(out, in, offset, size);
     }
     return copy_to_log(in, offset, out, size);
@@ -167,8 +175,14 @@ EXPORT_ALIAS(sendfile64, sendfile);
 
 EXPORT ssize_t splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t size, unsigned flags)
 {
-    if (!descriptor_managed(out)) {
+    const unsigned known = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE;
+    if (!is_for_log(out) || (flags & ~known) != 0) {
         return real.splice(in, in_offset, out, out_offset, size, flags);
+    }
+    struct pollfd ready = {.fd = in, .events = POLLIN};
+    if ((flags & SPLICE_F_NONBLOCK) && poll(&ready, 1, 0) == 0) {
+        errno = EAGAIN;
+        return -1;
     }
     /* From a pipe: one read's worth, as splice takes what is there. */
     ssize_t copied = copy_to_log(in, in_offset, out, size < 8192 ? size : 8192);

@@ -25,31 +25,41 @@ static void forked(void)
     log_forked();
 }
 
-static __thread bool fork_prepared;
+/*
+ * Over the fork the registry is locked, so that it is in one piece in the child, and the thread stays inside: a signal
+ * handler that runs in between makes its calls raw instead of waiting for that lock.
+ */
+static __thread bool inside_fork;
+static __thread bool registry_locked;
 
 static void before_fork(void)
 {
-    struct rare rare;
     descriptor_release_all();
-    if (rare_enter(&rare)) {
-        fork_prepared = log_fork_prepare();
-        rare_leave(&rare);
-    }
+    inside_fork = descriptor_active() && guard_enter();
+    registry_locked = inside_fork && log_fork_prepare();
 }
 
 static void after_fork_in_parent(void)
 {
-    if (fork_prepared) {
-        fork_prepared = false;
+    if (registry_locked) {
+        registry_locked = false;
         log_fork_done();
+    }
+    if (inside_fork) {
+        inside_fork = false;
+        guard_leave();
     }
 }
 
 static void after_fork_in_child(void)
 {
-    fork_prepared = false;
     if (descriptor_active()) {
         guard_forked();
+    }
+    registry_locked = false; /* guard_forked has reset it */
+    if (inside_fork) {
+        inside_fork = false;
+        guard_leave();
     }
 }
 

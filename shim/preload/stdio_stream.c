@@ -46,7 +46,9 @@ static int write_all(FILE *stream, struct iovec vector[2])
         if (descriptor_managed(stream->_fileno)) {
             done = descriptor_write(stream->_fileno, vector, 2, DESCRIPTOR_APPEND, 0, write_source(stream));
         } else {
-            done = real.writev(stream->_fileno, vector, 2);
+            /* write, as glibc's own stream would: a sandbox may allow nothing else. */
+            const struct iovec *first = vector[0].iov_len > 0 ? &vector[0] : &vector[1];
+            done = real.write(stream->_fileno, first->iov_base, first->iov_len);
             if (done < 0) {
                 done = -errno;
             }

@@ -32,6 +32,24 @@ static void backups_are_kept(void)
     CHECK(!exists("app.log.4"));
 }
 
+/* A program that nobody could intercept still writes to an archive: it is not removed until that has closed it. */
+static void archives_in_use_are_kept(void)
+{
+    int fd = open_log("app.log");
+    write_text(fd, lines_of(100, "first"));
+    int outsider = raw_open("app.log", O_WRONLY | O_APPEND);
+    for (int i = 0; i < 6; i++) {
+        write_text(fd, lines_of(100, "filler"));
+    }
+    CHECK_EQUAL(raw_syscall(SYS_write, outsider, "late\n", 5), 5);
+    CHECK(strstr(history("app.log"), "late\n") != NULL);
+    CHECK_EQUAL(archives("app.log"), 3);
+    raw_close(outsider);
+    write_text(fd, lines_of(100, "filler"));
+    CHECK_EQUAL(archives("app.log"), 2);
+    CHECK(strstr(history("app.log"), "late\n") == NULL);
+}
+
 /* Files that only look like archives are never removed or overwritten. */
 static void others_files_are_kept(void)
 {
@@ -201,6 +219,7 @@ int main(int count, char **arguments)
     static struct test tests[] = {
         {"numbers_shift_at_every_rotation", BYTES, numbers_shift, NULL, NULL},
         {"as_many_archives_as_backups_are_kept", BYTES ",backups=3", backups_are_kept, NULL, NULL},
+        {"an_archive_that_somebody_writes_is_not_removed", BYTES ",backups=2", archives_in_use_are_kept, NULL, NULL},
         {"files_that_are_no_archives_are_kept", BYTES ",backups=2", others_files_are_kept, NULL, NULL},
         {"earlier_archives_are_shifted_and_never_overwritten", BYTES, earlier_archives_are_shifted, NULL, NULL},
         {"names_by_time_have_the_second_of_the_beginning", BYTES ",naming=time", names_by_time, NULL, NULL},

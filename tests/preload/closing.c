@@ -18,6 +18,17 @@ static int own_descriptors(int numbers[64])
     return count;
 }
 
+static int numbers_before[64];
+static int count_before;
+
+/* What the library has open is out of the program's reach: it survives a close of everything. */
+static void check_own_survived(void)
+{
+    for (int i = 0; i < count_before; i++) {
+        CHECK(numbers_before[i] == 3 || raw_fcntl(numbers_before[i], F_GETFD, 0) == FD_CLOEXEC);
+    }
+}
+
 /* The log opened, and rotated once, so that the library has everything open that it ever opens. */
 static int open_and_rotate(void)
 {
@@ -26,6 +37,8 @@ static int open_and_rotate(void)
     write_text(fd, text);
     write_text(fd, "second\n");
     CHECK_EQUAL(archives("app.log"), 1);
+    count_before = own_descriptors(numbers_before);
+    CHECK(count_before >= 2);
     return fd;
 }
 
@@ -58,6 +71,7 @@ static void after_close_of_every_number(void)
             CHECK_EQUAL(fd, 3);
         }
     }
+    check_own_survived();
     check_log_works();
 }
 
@@ -69,6 +83,7 @@ static void after_close_of_the_limit_downwards(void)
     for (int fd = limit.rlim_cur < 100000 ? (int)limit.rlim_cur : 100000; fd >= 3; fd--) {
         close(fd);
     }
+    check_own_survived();
     check_log_works();
 }
 
@@ -77,6 +92,7 @@ static void after_closefrom(void)
     open_and_rotate();
     closefrom(3);
     CHECK_ERROR(fcntl(3, F_GETFD), EBADF);
+    check_own_survived();
     check_log_works();
 }
 
@@ -85,6 +101,7 @@ static void after_close_range(void)
     open_and_rotate();
     CHECK_EQUAL(close_range(3, ~0U, 0), 0);
     CHECK_ERROR(fcntl(3, F_GETFD), EBADF);
+    check_own_survived();
     check_log_works();
 }
 
@@ -101,6 +118,7 @@ static void after_close_range_unshared(void)
 {
     open_and_rotate();
     CHECK_EQUAL(close_range(3, ~0U, CLOSE_RANGE_UNSHARE), 0);
+    check_own_survived();
     check_log_works();
 }
 
@@ -121,6 +139,7 @@ static void after_walk_of_proc(void)
     for (int i = 0; i < count; i++) {
         close(numbers[i]);
     }
+    check_own_survived();
     check_log_works();
 }
 
@@ -128,7 +147,7 @@ static void after_walk_of_proc(void)
 static void after_raw_close_of_everything(void)
 {
     open_and_rotate();
-    syscall(SYS_close_range, 3, ~0U, 0);
+    raw_syscall(SYS_close_range, 3, ~0U, 0);
     check_log_works();
 }
 
@@ -140,7 +159,7 @@ static void after_raw_reuse_of_own_numbers(void)
     int other = raw_open("other", O_RDWR | O_CREAT);
     for (int i = 0; i < count; i++) {
         if (numbers[i] != fd) {
-            syscall(SYS_dup3, other, numbers[i], 0);
+            raw_syscall(SYS_dup3, other, numbers[i], 0);
         }
     }
     write_text(fd, "a line for the log only\n");

@@ -346,6 +346,10 @@ static void signal_handler_forks(void)
     }
     stop_timer();
     CHECK_EQUAL(handled, 40);
+    for (int i = 0; i < 40; i++) { /* a handler that interrupts the library writes without rotating */
+        write_numbered(signal_fd, 0, acknowledged[0]);
+        acknowledged[0] = acknowledged[0] + 1;
+    }
     check_account(2, 0);
 }
 

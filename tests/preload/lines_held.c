@@ -265,7 +265,7 @@ static void replaced_behind_the_back(void)
 {
     int fd = held();
     int other = raw_open("other", O_WRONLY | O_CREAT);
-    syscall(SYS_dup3, other, fd, 0);
+    raw_syscall(SYS_dup3, other, fd, 0);
     write_text(fd, "for the other\n");
     CHECK_TEXT(content("other"), "for the other\n");
     CHECK_TEXT(content("app.log"), "complete\nbegin");

@@ -209,8 +209,13 @@ static void passed_over_a_socket(void)
     CHECK_EQUAL(sendmsg(ends[0], &message, 0), 1);
     other_process_writes("app.log", lines_of(100, "between"));
     other_process_writes("app.log", lines_of(100, "between"));
+    /* The number that it will get was another file's, which the library has seen, and closed behind its back. */
+    int data = open("data", O_WRONLY | O_CREAT | O_APPEND, 0644);
+    write_text(data, "x\n");
+    raw_close(data);
     CHECK_EQUAL(recvmsg(ends[1], &message, 0), 1);
     memcpy(passed, CMSG_DATA(&control.header), sizeof passed);
+    CHECK_EQUAL(passed[0], data);
     check_managed(passed[0], "app.log");
     check_managed(passed[1], "app.log");
     check_managed(fd, "app.log");

@@ -9,6 +9,7 @@
 static void *volatile nowhere = (void *)8;
 static volatile int minus_one = -1;
 static volatile int too_many = 5000;
+static volatile size_t all_of_memory = SIZE_MAX;
 
 static void errors_of_write(void)
 {
@@ -19,6 +20,7 @@ static void errors_of_write(void)
     CHECK_ERROR(write(-1, &byte, 1), EBADF);
     CHECK_ERROR(write(fd, nowhere, 10), EFAULT);
     CHECK_ERROR(write(reading, &byte, 1), EBADF);
+    CHECK_ERROR(write(fd, &byte, all_of_memory), EFAULT);
     CHECK_EQUAL(write(fd, &byte, 0), 0);
     CHECK_EQUAL(write(fd, NULL, 0), 0);
     CHECK_TEXT(content("app.log"), "");
@@ -89,7 +91,7 @@ static void file_size_limit_is_the_programs(void)
     struct {
         unsigned long soft, hard;
     } limit = {10, 10};
-    syscall(SYS_prlimit64, 0, 1 /* RLIMIT_FSIZE */, &limit, NULL);
+    raw_syscall(SYS_prlimit64, 0, 1 /* RLIMIT_FSIZE */, &limit, NULL);
     ssize_t result = write(fd, "0123456789\n", 11);
     CHECK_EQUAL(result, 3);
     CHECK_ERROR(write(fd, "more\n", 5), EFBIG);

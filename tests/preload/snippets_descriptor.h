@@ -138,6 +138,27 @@ static void run_fcntl(scene_function call)
     note("bad command", function(scene.fd, 12345, 0));
 }
 
+/* Programs that close and duplicate by number of the call. */
+static void run_syscall(scene_function call)
+{
+    long (*function)(long, ...) = (long (*)(long, ...))call;
+    duplicated((int)function(SYS_dup3, scene.fd, FREE_NUMBER, O_CLOEXEC));
+    note("dup", function(SYS_dup, scene.fd));
+    write_unfinished(scene.fd);
+    note("close", function(SYS_close, scene.fd));
+    note("all in the file", unfinished_is_there());
+    note("again", function(SYS_close, scene.fd));
+    note("flags", raw_fcntl(scene.fd, F_GETFD, 0));
+    note("same number", open_log() == scene.fd);
+    write_unfinished(scene.fd);
+    note("close_range", function(SYS_close_range, scene.fd, scene.fd, 0));
+    note("all in the file", unfinished_is_there());
+    note("getpid", function(SYS_getpid) == getpid());
+    note("no such call", function(100000L));
+    note("same number", open_log() == scene.fd);
+    write_after(scene.fd);
+}
+
 /* Passes scene.fd through a socket; the message that receives it is given to `receive`. */
 static void passed_through_socket(ssize_t (*receive)(int socket, struct msghdr *message))
 {
@@ -230,7 +251,7 @@ static void run_daemon(scene_function call)
         _exit(3);
     }
     raw_close(ends[1]);
-    while (syscall(SYS_read, ends[0], &byte, 1) < 0 && errno == EINTR) {
+    while (raw_syscall(SYS_read, ends[0], &byte, 1) < 0 && errno == EINTR) {
     }
     note_child(child);
     _exit(6);
@@ -248,6 +269,7 @@ static const struct snippet snippets_descriptor[] = {
     {"fcntl", run_fcntl, CALL(fcntl), SIGNAL_SAFE},
     {"fcntl64", run_fcntl, CALL(fcntl64), SIGNAL_SAFE},
     {"__fcntl", run_fcntl, CALL(__fcntl), SIGNAL_SAFE},
+    {"syscall", run_syscall, CALL(syscall), SIGNAL_SAFE},
     {"recvmsg", run_recvmsg, CALL(recvmsg), 0},
     {"recvmmsg", run_recvmmsg, CALL(recvmmsg), 0},
     {"login_tty", run_login_tty, CALL(login_tty), ENDS},

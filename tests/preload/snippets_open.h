@@ -47,7 +47,7 @@ static void run_open_2(scene_function call)
 /* The directory's own descriptor must not be in the way, or in the transcript. */
 static int open_directory(void)
 {
-    return (int)syscall(SYS_openat, AT_FDCWD, scene.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    return (int)raw_syscall(SYS_openat, AT_FDCWD, scene.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
 static void run_openat(scene_function call)
@@ -99,7 +99,7 @@ static void check_made_file(int fd)
     static const char text[] = "not for app.log\n";
     char back[64] = "";
     note("write", write(fd, text, sizeof text - 1));
-    note("read back", syscall(SYS_pread64, fd, back, sizeof back, 0));
+    note("read back", raw_syscall(SYS_pread64, fd, back, sizeof back, 0));
     note("same", memcmp(back, text, sizeof text - 1));
     note_flags("flags", fd);
     raw_close(fd);
@@ -176,7 +176,7 @@ static void run_shm_open(scene_function call)
 {
     (void)call;
     char name[64];
-    snprintf(name, sizeof name, "/snippet-%d.log", (int)syscall(SYS_getpid));
+    snprintf(name, sizeof name, "/snippet-%d.log", (int)raw_syscall(SYS_getpid));
     log_closed_behind_the_back();
     made(shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600));
     shm_unlink(name);

@@ -44,7 +44,7 @@ static FILE *scene_stream(void)
     FILE *stream = scene.fd == 1 ? stdout : scene.fd == 2 ? stderr : fdopen(scene.fd, "a");
     if (stream == NULL) {
         note("no stream", -1);
-        syscall(SYS_exit_group, 1);
+        raw_syscall(SYS_exit_group, 1);
     }
     errno = SCENE_ERRNO;
     return stream;

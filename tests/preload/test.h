@@ -222,14 +222,14 @@ static inline struct other_process other_process_starts(const char *log, const c
 {
     int ends[2];
     struct other_process other;
-    if (syscall(SYS_pipe2, ends, O_CLOEXEC) != 0) {
+    if (raw_syscall(SYS_pipe2, ends, O_CLOEXEC) != 0) {
         abort();
     }
     other.go = raw_fcntl(ends[1], F_DUPFD_CLOEXEC, 60); /* out of the way of numbers that tests look at */
     raw_close(ends[1]);
     other.pid = fork();
     if (other.pid == 0) {
-        syscall(SYS_dup3, ends[0], 0, 0);
+        raw_syscall(SYS_dup3, ends[0], 0, 0);
         execl("/proc/self/exe", "other process", "--write", log, text, NULL);
         _exit(127);
     }
@@ -251,7 +251,7 @@ static inline void other_process_writes(const char *log, const char *text)
 static inline int test_other_process(char **arguments)
 {
     char byte;
-    while (syscall(SYS_read, 0, &byte, 1) > 0) {
+    while (raw_syscall(SYS_read, 0, &byte, 1) > 0) {
     }
     int fd = open(arguments[2], O_WRONLY | O_CREAT | O_APPEND, 0644);
     size_t length = strlen(arguments[3]);

@@ -19,7 +19,7 @@ static struct holder hold_lock(const char *lock_file)
     int go[2];
     char byte;
     struct holder holder;
-    if (syscall(SYS_pipe2, ready, 0) != 0 || syscall(SYS_pipe2, go, 0) != 0) {
+    if (raw_syscall(SYS_pipe2, ready, 0) != 0 || raw_syscall(SYS_pipe2, go, 0) != 0) {
         abort();
     }
     holder.pid = fork();
@@ -28,15 +28,15 @@ static struct holder hold_lock(const char *lock_file)
         int fd = raw_open(lock_file, O_RDWR);
         raw_close(go[1]);
         if (fd < 0 || raw_fcntl(fd, F_SETLKW, (long)&lock) != 0) {
-            syscall(SYS_exit_group, 1);
+            raw_syscall(SYS_exit_group, 1);
         }
-        syscall(SYS_write, ready[1], "x", 1);
-        syscall(SYS_read, go[0], &byte, 1);
-        syscall(SYS_exit_group, 0);
+        raw_syscall(SYS_write, ready[1], "x", 1);
+        raw_syscall(SYS_read, go[0], &byte, 1);
+        raw_syscall(SYS_exit_group, 0);
     }
     raw_close(ready[1]);
     raw_close(go[0]);
-    CHECK_EQUAL(syscall(SYS_read, ready[0], &byte, 1), 1);
+    CHECK_EQUAL(raw_syscall(SYS_read, ready[0], &byte, 1), 1);
     raw_close(ready[0]);
     holder.go = go[1];
     return holder;
@@ -115,9 +115,9 @@ static void short_holds_are_waited_for(void)
     pid_t releaser = fork();
     if (releaser == 0) {
         struct timespec wait = {0, 400000000};
-        syscall(SYS_nanosleep, &wait, NULL);
-        syscall(SYS_kill, holder.pid, SIGKILL);
-        syscall(SYS_exit_group, 0);
+        raw_syscall(SYS_nanosleep, &wait, NULL);
+        raw_syscall(SYS_kill, holder.pid, SIGKILL);
+        raw_syscall(SYS_exit_group, 0);
     }
     double waited = timed_write(lines_of(100, "filler"));
     CHECK(waited > 0.1);
@@ -220,7 +220,7 @@ static void strict_seccomp(void)
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
         ssize_t result = write(log_fd, " end\n", 5);
         result += write(log_fd, filler, 100);
-        syscall(SYS_exit, result == 105 ? 0 : 1);
+        raw_syscall(SYS_exit, result == 105 ? 0 : 1);
     }
     CHECK_EQUAL(exit_status(child), 0);
     CHECK_EQUAL(strncmp(content("app.log"), "before\nbegin end\nfiller", 23), 0);

@@ -326,14 +326,13 @@ static void directory_that_was_replaced_is_followed(void **state)
     assert_int_equal(rename(scene.directory, moved), 0);
     assert_int_equal(mkdir(scene.directory, 0700), 0);
     scene_pass(2);
-    ssize_t written = scene_append(scene.writer, "somewhere\n", HOLD_NONE);
+    ssize_t written = scene_write(&scene, 1);
     temporary_remove(moved);
     scene_pass(2);
-    ssize_t again = scene_write(&scene, 1);
-    assert_int_equal(written, 10);
+    ssize_t again = scene_write(&scene, 2);
+    assert_int_equal(written, LINE_LENGTH);
     assert_int_equal(again, LINE_LENGTH);
-    scene_pass(2);
-    assert_true(scene_write_lines(&scene, 2, 10));
+    assert_true(scene_write_lines(&scene, 3, 10));
     assert_history(10);
 }
 
