@@ -136,7 +136,8 @@ static void write_once(int fd, const char *line, size_t length)
     sys.writev(fd, &vector, 1);
 }
 
-static void write_syslog(const char *line, size_t length)
+/* Apart, so that its datagram is on the stack only where messages go to syslog. */
+__attribute__((noinline)) static void write_syslog(const char *line, size_t length)
 {
     char datagram[LINE_SIZE + 16];
     size_t head = diag_format(datagram, sizeof datagram, "<%d>", LOG_DAEMON | LOG_WARNING);
@@ -199,15 +200,59 @@ static void write_message(char *line, size_t length)
     write_line(line, length + 1);
 }
 
-void diag_message(const char *format, ...)
+/*
+ * The line that is being made. Static, because signal stacks are small; whoever finds it in use (another thread, or
+ * what this one interrupted) makes a shorter one.
+ */
+static char long_line[LINE_SIZE];
+static uint32_t long_line_taken;
+
+struct line {
+    char *text;
+    size_t size;
+    size_t length;
+    char small[160];
+};
+
+static void begin_line(struct line *line)
 {
-    char line[LINE_SIZE];
-    size_t length = diag_format(line, sizeof line - 1, "mplogshim: ");
+    bool taken = __atomic_exchange_n(&long_line_taken, 1, __ATOMIC_ACQUIRE) != 0;
+    line->text = taken ? line->small : long_line;
+    line->size = taken ? sizeof line->small : sizeof long_line;
+    line->length = 0;
+}
+
+static void end_line(struct line *line)
+{
+    write_message(line->text, line->length);
+    if (line->text == long_line) {
+        __atomic_store_n(&long_line_taken, 0, __ATOMIC_RELEASE);
+    }
+}
+
+__attribute__((format(printf, 2, 0))) static void add(struct line *line, const char *format, va_list arguments)
+{
+    line->length += diag_vformat(line->text + line->length, line->size - 1 - line->length, format, arguments);
+}
+
+__attribute__((format(printf, 2, 3))) static void add_text(struct line *line, const char *format, ...)
+{
     va_list arguments;
     va_start(arguments, format);
-    length += diag_vformat(line + length, sizeof line - 1 - length, format, arguments);
+    add(line, format, arguments);
     va_end(arguments);
-    write_message(line, length);
+}
+
+void diag_message(const char *format, ...)
+{
+    struct line line;
+    va_list arguments;
+    begin_line(&line);
+    add_text(&line, "mplogshim: ");
+    va_start(arguments, format);
+    add(&line, format, arguments);
+    va_end(arguments);
+    end_line(&line);
 }
 
 static const char *const event_names[EVENT_COUNT] = {
@@ -240,16 +285,17 @@ void diag_event(struct diag_limits *limits, enum event event, const char *log, c
     if (event == EVENT_ROTATED || !within_limits(limits, event, &left_out)) {
         return;
     }
-    char line[LINE_SIZE];
-    size_t length = diag_format(line, sizeof line - 1, "mplogshim: %s log=%s ", event_names[event], log);
+    struct line line;
     va_list arguments;
+    begin_line(&line);
+    add_text(&line, "mplogshim: %s log=%s ", event_names[event], log);
     va_start(arguments, format);
-    length += diag_vformat(line + length, sizeof line - 1 - length, format, arguments);
+    add(&line, format, arguments);
     va_end(arguments);
     if (left_out > 0) {
-        length += diag_format(line + length, sizeof line - 1 - length, " left_out=%u", left_out);
+        add_text(&line, " left_out=%u", left_out);
     }
-    write_message(line, length);
+    end_line(&line);
 }
 
 const char *diag_errno(int error)

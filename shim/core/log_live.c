@@ -68,7 +68,8 @@ static int replace(struct writer *writer, int fd, const struct stat *live, int64
  */
 void log_adopt(struct log *log, int fd, int flags, const struct stat *live, int64_t generation)
 {
-    for (struct writer *writer = log->writers; writer != NULL; writer = writer->next) {
+    struct writer *first = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
+    for (struct writer *writer = first; writer != NULL; writer = writer->next) {
         if (log_is_file(writer, live)) {
             writer->generation = generation;
             continue;

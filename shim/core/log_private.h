@@ -60,6 +60,9 @@ bool log_prove(const struct writer *writer);
 /* At start: the root directory by which paths are meant. */
 void log_note_root(void);
 
+/* Gives a log's pending archives their names for the last time, and then does `end`, while nobody else settles. */
+void log_settle_last(struct log *log, void (*end)(struct log *log));
+
 /* Opens the log's directory by its path. 0 or -errno. */
 int log_open_directory(struct log *log);
 

@@ -69,7 +69,7 @@ static void close_idle(void)
         }
     }
     if (idle > IDLE_MAX) {
-        close_log(oldest);
+        log_settle_last(oldest, close_log);
     }
 }
 
@@ -142,26 +142,42 @@ static struct writer *take_writer(void)
     return writer;
 }
 
-/* Under the registry's mutex. The list of a log changes under the log's own mutex too. */
+/*
+ * Under the registry's mutex. Joining a log waits for nobody: a log whose lock is stuck must not hold up the others.
+ * Leaving one, and going through its writers, is under its own mutex.
+ */
 static struct writer *add_writer(struct log *log, const struct writer *kind)
 {
-    if (!guard_mutex_lock(&log->mutex, log->rule->lock_timeout_ns)) {
-        return NULL;
-    }
     struct writer *writer = take_writer();
     if (writer != NULL) {
         char *tail = writer->tail;
         *writer = *kind;
         writer->tail = tail;
         writer->held = 0;
-        writer->next = log->writers;
-        log->writers = writer;
+        writer->log = log;
+        writer->next = __atomic_load_n(&log->writers, __ATOMIC_RELAXED);
+        while (!__atomic_compare_exchange_n(&log->writers, &writer->next, writer, false, __ATOMIC_RELEASE,
+                                            __ATOMIC_RELAXED)) {
+        }
         log->users++;
         log->last_used = ++use_clock;
-        writer->log = log;
     }
-    guard_mutex_unlock(&log->mutex);
     return writer;
+}
+
+/* Under the log's mutex; others may join at the head meanwhile. */
+static void unlink_writer(struct log *log, struct writer *writer)
+{
+    struct writer *first = writer;
+    if (__atomic_compare_exchange_n(&log->writers, &first, writer->next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    while (first != NULL && first->next != writer) {
+        first = first->next;
+    }
+    if (first != NULL) {
+        first->next = writer->next;
+    }
 }
 
 struct writer *log_attach(const char *path, const struct rule *rule, int fd, int flags, const struct stat *status)
@@ -195,25 +211,25 @@ struct writer *log_attach_duplicate(const struct writer *from, int fd)
 
 void log_detach(struct writer *writer)
 {
-    guard_mutex_lock(&registry_mutex, 0);
     struct log *log = writer->log;
-    if (log != NULL && guard_mutex_lock(&log->mutex, log->rule->lock_timeout_ns)) {
-        struct writer **at = &log->writers;
-        while (*at != NULL && *at != writer) {
-            at = &(*at)->next;
-        }
-        if (*at == writer) {
-            *at = writer->next;
-            log->users--;
-            writer->log = NULL;
-            writer->held = 0;
-            writer->next = free_writers;
-            free_writers = writer;
-        }
-        guard_mutex_unlock(&log->mutex);
-        if (log->users == 0) {
-            close_idle();
-        }
+    if (log == NULL || !guard_mutex_lock(&log->mutex, log->rule->lock_timeout_ns)) {
+        return; /* it stays where it is: it is proved before it is touched, and its number is known no more */
+    }
+    bool mine = writer->log == log;
+    if (mine) {
+        unlink_writer(log, writer);
+        writer->log = NULL;
+        writer->held = 0;
+    }
+    guard_mutex_unlock(&log->mutex);
+    if (!mine) {
+        return;
+    }
+    guard_mutex_lock(&registry_mutex, 0);
+    writer->next = free_writers;
+    free_writers = writer;
+    if (--log->users == 0) {
+        close_idle();
     }
     guard_mutex_unlock(&registry_mutex);
 }

@@ -9,7 +9,7 @@
 
 #include "../../include/mplogshim.h"
 
-enum { SETTLE_RENAMES = 256, SETTLE_PAUSE = 1000000 /* ns */, SECOND = 1000000000 };
+enum { SETTLE_RENAMES = 1024, SETTLE_SHARE = 16, SETTLE_PAUSE = 1000000 /* ns */, SECOND = 1000000000 };
 
 /* One thread at a time: POSIX locks do not exclude threads. */
 static uint32_t settle_mutex;
@@ -27,9 +27,10 @@ static void remove_unused_file(struct log *log, const struct archive_task *task)
 static void settle_locked(struct log *log, unsigned renames)
 {
     if (log->lock.fd < 0 || lockfile_acquire(&log->lock, MPLOGSHIM_LOCK_SETTLE, UINT64_MAX) != 0) {
-        log->settle_at = sys_now(CLOCK_MONOTONIC_COARSE) + SETTLE_PAUSE; /* another process is at it: look again */
+        log->settle_at = sys_now(CLOCK_MONOTONIC) + SETTLE_PAUSE; /* another process is at it: look again */
         return;
     }
+    int64_t begun = sys_now(CLOCK_MONOTONIC);
     int64_t generation = lockfile_generation(&log->lock);
     int64_t settled;
     if (lockfile_read(&log->lock, LOCKFILE_SETTLED, &settled) && settled == generation) {
@@ -47,7 +48,9 @@ static void settle_locked(struct log *log, unsigned renames)
                                       .renames = renames,
                                       .unused = unused};
     int result = archive_settle(&task);
-    log->settle_at = result == ARCHIVE_WAIT ? sys_now(CLOCK_MONOTONIC_COARSE) + SECOND : 0;
+    /* What takes long in a large directory takes no more than a share of the writers' time. */
+    int64_t done = sys_now(CLOCK_MONOTONIC);
+    log->settle_at = done + (result == ARCHIVE_WAIT ? SECOND : SETTLE_SHARE * (done - begun));
     if (result == ARCHIVE_DONE) {
         if (unused[0] != '\0') {
             remove_unused_file(log, &task);
@@ -78,8 +81,19 @@ static void settle(struct log *log, unsigned renames)
 
 void log_settle_some(struct log *log)
 {
-    if (log->unsettled && log_may_try(log, TROUBLE_ARCHIVE) && sys_now(CLOCK_MONOTONIC_COARSE) >= log->settle_at) {
+    if (log->unsettled && log_may_try(log, TROUBLE_ARCHIVE) && sys_now(CLOCK_MONOTONIC) >= log->settle_at) {
         settle(log, SETTLE_RENAMES);
+    }
+}
+
+void log_settle_last(struct log *log, void (*end)(struct log *log))
+{
+    if (guard_mutex_lock(&settle_mutex, SECOND)) {
+        if (log->unsettled) {
+            settle_locked(log, UINT32_MAX);
+        }
+        end(log);
+        guard_mutex_unlock(&settle_mutex);
     }
 }
 

@@ -316,7 +316,7 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
                   enum log_hold hold)
 {
     struct log *log = writer->log;
-    sigset_t before;
+    uint64_t before = 0;
     if (log == NULL) {
         return -ESTALE;
     }
@@ -326,11 +326,11 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
      */
     bool defer = writer->held > 0 || (hold != HOLD_NONE && !ends_in_newline(vector, count));
     if (defer) {
-        sys_signals_defer(&before);
+        before = sys_signals_defer();
     }
     ssize_t result = write_as_writer(log, writer, fd, vector, count, offset, flags, hold);
     if (defer) {
-        sys_signals_resume(&before);
+        sys_signals_resume(before);
     }
     log_settle_some(log);
     return result;

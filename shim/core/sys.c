@@ -191,46 +191,41 @@ static int real_poll_writable(int fd)
 struct sys_calls sys = REAL_CALLS;
 const struct sys_calls sys_real = REAL_CALLS;
 
-/* The kernel's signal set: 64 signals; libc's sigset_t is larger, and its pthread_sigmask spares two signals. */
 enum { KERNEL_SIGSET_SIZE = 8 };
 
-void sys_signals_defer(sigset_t *before)
+uint64_t sys_signals_defer(void)
 {
-    sigset_t all;
-    sigfillset(&all);
-    __builtin_memset(&all, 0xff, KERNEL_SIGSET_SIZE); /* also the two that libc keeps for cancellation and setuid */
-    sigemptyset(before);
-    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)before, KERNEL_SIGSET_SIZE, 0, 0);
+    const uint64_t all = UINT64_MAX; /* also the two that libc keeps for cancellation and setuid */
+    uint64_t before = 0;
+    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, KERNEL_SIGSET_SIZE, 0, 0);
+    return before;
 }
 
-void sys_signals_resume(const sigset_t *before)
+void sys_signals_resume(uint64_t before)
 {
-    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)before, 0, KERNEL_SIGSET_SIZE, 0, 0);
+    sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, KERNEL_SIGSET_SIZE, 0, 0);
 }
 
 void sys_signals_block(struct sys_signals *signals)
 {
-    sys_signals_defer(&signals->before);
-    sigemptyset(&signals->pending);
+    signals->before = sys_signals_defer();
+    signals->pending = 0;
     sys_call(SYS_rt_sigpending, (long)&signals->pending, KERNEL_SIGSET_SIZE, 0, 0, 0, 0);
 }
 
 void sys_signals_restore(const struct sys_signals *signals)
 {
     static const int own[] = {SIGXFSZ, SIGPIPE, SIGIO};
-    sigset_t pending;
-    sigemptyset(&pending);
+    uint64_t pending = 0;
     sys_call(SYS_rt_sigpending, (long)&pending, KERNEL_SIGSET_SIZE, 0, 0, 0, 0);
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
-        if (sigismember(&pending, own[i]) == 1 && sigismember(&signals->pending, own[i]) == 0) {
+        const uint64_t one = (uint64_t)1 << (own[i] - 1);
+        if ((pending & one) != 0 && (signals->pending & one) == 0) {
             const struct timespec now = {0, 0};
-            sigset_t one;
-            sigemptyset(&one);
-            sigaddset(&one, own[i]);
             sys_call(SYS_rt_sigtimedwait, (long)&one, 0, (long)&now, KERNEL_SIGSET_SIZE, 0, 0);
         }
     }
-    sys_signals_resume(&signals->before);
+    sys_signals_resume(signals->before);
 }
 
 int64_t sys_now(clockid_t clock)

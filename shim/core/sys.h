@@ -55,15 +55,15 @@ extern const struct sys_calls sys_real;
  * the work itself raised out of the pending set again, so that they never reach the program. Thread-safe.
  */
 struct sys_signals {
-    sigset_t before;
-    sigset_t pending;
+    uint64_t before; /* the kernel's 64 signals; libc's set is 16 times as large, and signal stacks are small */
+    uint64_t pending;
 };
 void sys_signals_block(struct sys_signals *signals);
 void sys_signals_restore(const struct sys_signals *signals);
 
 /* Defers every signal of this thread and lets them come again: around work that must not be left half way. */
-void sys_signals_defer(sigset_t *before);
-void sys_signals_resume(const sigset_t *before);
+uint64_t sys_signals_defer(void);
+void sys_signals_resume(uint64_t before);
 
 /* The program's environment is there: from now on time comes from libc's clock_gettime. */
 void sys_started(void);

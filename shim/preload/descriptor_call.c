@@ -19,8 +19,6 @@
 #define LOWEST_ADDRESS  ((uintptr_t)65536)
 #define HIGHEST_ADDRESS ((uintptr_t)1 << 56)
 
-enum { PROBED_LENGTH = 4096 };
-
 static volatile bool exiting;
 
 /* The same as writev at offset -1; not that, because only the kernel may look at a vector that may be bad. */
@@ -29,39 +27,43 @@ static ssize_t write_raw(int fd, const struct iovec *vector, int count, off_t of
     return sys.pwritev2(fd, vector, count, offset, flags);
 }
 
-/* Whether the last piece's last bytes can be read: asked of the kernel, by a call that then refuses to do anything. */
-static bool is_mapped(const struct iovec *vector, int count)
+/*
+ * Whether the end of a piece that goes over a page can be read: asked of the kernel, by a call that then refuses to
+ * do anything. Pieces within one page are taken as they are: that the program has not just written there is rare, and
+ * asking for each would show.
+ */
+static bool ends_mapped(const struct iovec *piece)
 {
-    enum { SET_SIZE = 8 };
-    for (int i = 0; i < count; i++) {
-        size_t length = vector[i].iov_len;
-        const char *end = (const char *)vector[i].iov_base + length;
-        if (length >= SET_SIZE && sys.probe(end - SET_SIZE) == -EFAULT) {
-            return false;
-        }
-    }
-    return true;
+    enum { PAGE = 4096, SET_SIZE = 8 };
+    uintptr_t start = (uintptr_t)piece->iov_base;
+    uintptr_t last = start + piece->iov_len - 1;
+    return start / PAGE == last / PAGE || sys.probe((const void *)(last + 1 - SET_SIZE)) != -EFAULT;
 }
 
 /*
  * Whether the shim may look at the bytes: only the kernel may find out that a pointer is bad. Catches what programs
- * do pass by mistake, null and small numbers and the kernel's half; buffers that run out of the mapped memory, where
- * asking does not show in the time that the write takes; and the counts that the kernel refuses.
+ * do pass by mistake, null and small numbers and the kernel's half; buffers that run out of the mapped memory; and the
+ * counts that the kernel refuses.
  */
 static bool readable(const struct iovec *vector, int count)
 {
     if (count <= 0 || count > IOV_MAX || (uintptr_t)vector < LOWEST_ADDRESS || (uintptr_t)vector > HIGHEST_ADDRESS) {
         return false;
     }
+    size_t total = 0;
     for (int i = 0; i < count; i++) {
         uintptr_t start = (uintptr_t)vector[i].iov_base;
-        if (vector[i].iov_len > 0 &&
-            (start < LOWEST_ADDRESS || start > HIGHEST_ADDRESS || vector[i].iov_len > HIGHEST_ADDRESS - start)) {
+        size_t length = vector[i].iov_len;
+        if (length == 0) {
+            continue;
+        }
+        if (start < LOWEST_ADDRESS || start > HIGHEST_ADDRESS || length > HIGHEST_ADDRESS - start ||
+            length > SSIZE_MAX - total || !ends_mapped(&vector[i])) {
             return false;
         }
+        total += length;
     }
-    size_t total = count == 1 ? vector->iov_len : line_total(vector, count);
-    return total > 0 && total <= SSIZE_MAX && (total <= PROBED_LENGTH || is_mapped(vector, count));
+    return total > 0;
 }
 
 static enum log_hold hold_for(const struct writer *writer, enum descriptor_source source)
