@@ -115,4 +115,4 @@ clean:
 .PHONY: all tests check bench install uninstall clean
 .SECONDARY:
 
--include $(core:.o=.d) $(preload:.o=.d) $(addsuffix .d,$(programs))
+-include $(core:.o=.d) $(preload:.o=.d) $(patsubst %,%.d,$(programs:.so=))

@@ -1,6 +1,7 @@
 #include "archive.h"
 
 #include "name.h"
+#include "own.h"
 #include "sys.h"
 
 #include <dirent.h>
@@ -120,7 +121,7 @@ static int consider(const struct archive_task *task, const struct dirent64 *entr
 static int list(const struct archive_task *task, struct listing *listing)
 {
     _Alignas(struct dirent64) char entries[1024];
-    int fd = sys.openat(task->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    int fd = own_open(task->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0) {
         return fd;
     }
@@ -139,18 +140,30 @@ static int list(const struct archive_task *task, struct listing *listing)
     return error;
 }
 
+/*
+ * First it gets a name that nobody else uses, so that no rotation can put an archive there between the look and the
+ * removal, even one that has lost its lock.
+ */
 void archive_remove_unused(const struct archive_task *task)
 {
     struct stat status;
     struct stat live;
+    char fresh[NAME_SIZE];
     int dir = task->directory;
-    if (sys.fstatat(dir, task->unused, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode) ||
-        sys.fstatat(dir, task->base, &live, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (name_fresh(task->base, fresh) != 0 || sys.fstatat(dir, task->base, &live, AT_SYMLINK_NOFOLLOW) != 0) {
+        return;
+    }
+    if (strcmp(task->unused, fresh) != 0 && sys_rename_new(dir, task->unused, fresh) != 0) {
+        return;
+    }
+    if (sys.fstatat(dir, fresh, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode)) {
         return;
     }
     bool is_live = status.st_nlink > 1 && live.st_ino == status.st_ino && live.st_dev == status.st_dev;
     if (status.st_size == 0 || is_live) {
-        sys.unlinkat(dir, task->unused, 0);
+        sys.unlinkat(dir, fresh, 0);
+    } else if (strcmp(task->unused, fresh) != 0) {
+        sys_rename_new(dir, fresh, task->unused);
     }
 }
 

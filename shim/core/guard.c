@@ -5,6 +5,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -58,6 +59,7 @@ bool guard_enter(void)
     if (guard_thread.inside != 0 || guard_foreign_memory()) {
         return false;
     }
+    guard_thread.frame = (uintptr_t)__builtin_frame_address(0);
     guard_thread.inside = 1;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     /*
@@ -92,6 +94,23 @@ void guard_abandon(void)
         abandon(guard_thread.abandon_argument);
     }
     guard_leave();
+}
+
+/* Stacks grow downwards: handlers run below what they interrupted, or on a stack of their own. */
+void guard_abandon_for_jump(const void *target)
+{
+    stack_t alternate = {0};
+    uintptr_t to = (uintptr_t)target;
+    if (guard_thread.inside == 0) {
+        return;
+    }
+    bool on_alternate =
+        sys_call(SYS_sigaltstack, 0, (long)&alternate, 0, 0, 0, 0) == 0 && (alternate.ss_flags & SS_ONSTACK) != 0;
+    uintptr_t bottom = (uintptr_t)alternate.ss_sp;
+    bool stays = on_alternate ? to >= bottom && to - bottom < alternate.ss_size : to < guard_thread.frame;
+    if (target == NULL || !stays) {
+        guard_abandon();
+    }
 }
 
 /*

@@ -12,6 +12,7 @@
 
 struct guard_thread {
     int inside;
+    uintptr_t frame;         /* the stack address at which it entered */
     int vfork_child;         /* set by vfork (vfork.S) around the child's use of its parent's memory */
     uint32_t id;             /* gettid(), 0 until needed */
     int cancel_type;         /* what guard_leave puts back */
@@ -34,8 +35,14 @@ static inline bool guard_inside(void)
 bool guard_enter(void);
 void guard_leave(void);
 
-/* The thread leaves by longjmp or pthread_exit out of a signal handler: gives back what it holds. */
+/* The thread leaves by pthread_exit or _exit out of a signal handler: gives back what it holds. */
 void guard_abandon(void);
+
+/*
+ * The same for a jump to a frame at `target` (a stack address; NULL: not known), if that lies outside of the shim: a
+ * handler that interrupted the shim may also jump about within itself.
+ */
+void guard_abandon_for_jump(const void *target);
 
 /* Whether this is a child that runs in its parent's memory. */
 bool guard_foreign_memory(void);

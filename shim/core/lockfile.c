@@ -34,11 +34,11 @@ static int open_file(struct lockfile *lockfile, const struct stat *log)
 {
     const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     for (int attempt = 0; attempt < 3; attempt++) {
-        int fd = sys.openat(lockfile->directory, lockfile->name, flags, 0);
+        int fd = own_open(lockfile->directory, lockfile->name, flags, 0);
         if (fd != -ENOENT) {
             return fd;
         }
-        fd = sys.openat(lockfile->directory, lockfile->name, flags | O_CREAT | O_EXCL, 0600);
+        fd = own_open(lockfile->directory, lockfile->name, flags | O_CREAT | O_EXCL, 0600);
         if (fd >= 0) {
             own_as_log(fd, log);
         }

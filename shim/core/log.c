@@ -61,8 +61,9 @@ static int open_lock(struct log *log)
 
 static int take_lock(struct log *log)
 {
-    /* While the lock is not to be had, one look for each write: nobody waits for a stopped holder twice. */
-    uint64_t timeout = log->trouble[TROUBLE_LOCK] ? UINT64_MAX : log->rule->lock_timeout_ns;
+    /* While the lock is not to be had, only as long as busy writers hold it: nobody waits for a stopped one twice. */
+    enum { MILLISECOND = 1000000 };
+    uint64_t timeout = log->trouble[TROUBLE_LOCK] ? MILLISECOND : log->rule->lock_timeout_ns;
     int error = open_lock(log);
     if (error == 0) {
         error = lockfile_acquire(&log->lock, MPLOGSHIM_LOCK_WRITE, timeout);

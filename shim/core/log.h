@@ -23,9 +23,11 @@ struct writer {
     struct log *log;     /* NULL: free */
     struct writer *next; /* of the same log */
     int fd;
-    int access;   /* O_WRONLY or O_RDWR */
-    bool appends; /* the program itself asked for O_APPEND */
-    dev_t device; /* the file that fd is known to be */
+    int access;        /* O_WRONLY or O_RDWR */
+    uint64_t group;    /* duplicates of one open share it, and its file description */
+    bool appends;      /* the program itself asked for O_APPEND */
+    bool shows_append; /* it would see O_APPEND in its flags without the shim */
+    dev_t device;      /* the file that fd is known to be */
     ino_t inode;
     int64_t generation; /* at which fd was proved to be the live file; -1: never */
     uint32_t midline;   /* bytes written since the last newline, saturating */
@@ -74,12 +76,13 @@ struct log {
 void log_start(const struct period_zone *local_zone);
 
 /*
- * `flags` are the access mode and O_APPEND of fd.
+ * `flags` are the access mode and O_APPEND of fd; `inherited`: not opened by this process.
  * Makes `fd`, which `status` describes and whose real path is `path`, a writer of that log. Opens the log's directory
  * and lock file when the log is new to this process; without a lock file it goes on without. NULL if that is impossible
  * (one message says why).
  */
-struct writer *log_attach(const char *path, const struct rule *rule, int fd, int flags, const struct stat *status);
+struct writer *log_attach(const char *path, const struct rule *rule, int fd, int flags, bool inherited,
+                          const struct stat *status);
 
 /* The same for a duplicate of a writer's descriptor. NULL when out of writers. */
 struct writer *log_attach_duplicate(const struct writer *writer, int fd);
@@ -101,11 +104,20 @@ enum log_hold { HOLD_NONE, HOLD_REST, HOLD_UNFINISHED };
 ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int count, off_t offset, int flags,
                   enum log_hold hold);
 
+/*
+ * For a thread that is inside already (a signal handler interrupted it): if somebody rotated since the writer's last
+ * look, the bytes go to the live file by a descriptor of the shim's own. -ESTALE: the writer's descriptor will do.
+ */
+ssize_t log_write_aside(const struct writer *writer, const struct iovec *vector, int count);
+
 /* Writes out what is held. 0 or the error of the write. */
 int log_release(struct writer *writer, int fd);
 
 /* The same when the writer's descriptor turned out to be something else: by a descriptor of the shim's own. */
 int log_rescue(struct writer *writer);
+
+/* Makes sure that the writer's descriptor is the live file. */
+void log_follow(struct writer *writer, int fd);
 
 /*
  * For a vfork child: its descriptor `fd` follows a rotation, in its own table of descriptors; nothing in memory, which
@@ -121,6 +133,13 @@ int log_truncate(struct writer *writer, int fd);
 
 /* Gives pending archives of this process's logs their final names, without a bound on the work. For exit. */
 void log_settle_all(void);
+
+/*
+ * The log whose lock file `status` is, or NULL: with the locks between threads held, so that no file lock is. For
+ * closing a descriptor of the program's on the lock file, at which the kernel drops the process's locks on it.
+ */
+struct log *log_keep_off_lock(const struct stat *status);
+void log_allow_lock(struct log *log);
 
 /* Calls `visit` for every writer that holds something. */
 void log_visit_held(void (*visit)(struct writer *writer));

@@ -33,7 +33,7 @@ static int open_directory(const char *path, struct directory *directory)
 {
     struct stat status;
     close_directory(directory);
-    int fd = sys.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int fd = own_open(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     int error = fd < 0 ? fd : sys.fstat(fd, &status);
     if (error != 0) {
         if (fd >= 0) {

@@ -62,12 +62,27 @@ static int replace(struct writer *writer, int fd, const struct stat *live, int64
     return 0;
 }
 
-/*
- * All descriptors of this log in this process go to the live file, which is open as `fd` with `flags`: those of the
- * same kind share it, as duplicates do; another kind opens its own.
- */
-void log_adopt(struct log *log, int fd, int flags, const struct stat *live, int64_t generation)
+/* Duplicates of one open, which shared a file description, share the new one. */
+static void replace_group(struct log *log, const struct writer *member, int fd, const struct stat *live,
+                          int64_t generation)
 {
+    uint64_t group = member->group;
+    int access = member->access;
+    struct writer *first = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
+    for (struct writer *writer = first; writer != NULL; writer = writer->next) {
+        if (writer->group == group && writer->access == access && !log_is_file(writer, live) && log_prove(writer)) {
+            replace(writer, fd, live, generation);
+        }
+    }
+}
+
+/*
+ * All descriptors of this log in this process go to the live file, which is open as `fd` for the kind of `opener`;
+ * each other open of the program's gets an open of its own.
+ */
+void log_adopt(struct log *log, const struct writer *opener, int fd, const struct stat *live, int64_t generation)
+{
+    replace_group(log, opener, fd, live, generation);
     struct writer *first = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
     for (struct writer *writer = first; writer != NULL; writer = writer->next) {
         if (log_is_file(writer, live)) {
@@ -77,15 +92,10 @@ void log_adopt(struct log *log, int fd, int flags, const struct stat *live, int6
         if (!log_prove(writer)) {
             continue; /* not this log's any more: its own next write finds that out */
         }
-        int wanted = log_open_flags(writer);
-        if (wanted == flags) {
-            replace(writer, fd, live, generation);
-            continue;
-        }
         struct stat status;
-        int other = sys.openat(log->directory.fd, log->base, wanted, 0);
+        int other = own_open(log->directory.fd, log->base, log_open_flags(writer), 0);
         if (other >= 0 && sys.fstat(other, &status) == 0 && same_file(&status, live)) {
-            replace(writer, other, live, generation);
+            replace_group(log, writer, other, live, generation);
         }
         if (other >= 0) {
             sys.close(other);
@@ -132,7 +142,7 @@ static int open_live(struct log *log, const struct writer *writer, int64_t gener
         return -EINVAL;
     }
     if (error == 0) {
-        fd = sys.openat(log->directory.fd, log->base, log_open_flags(writer), 0);
+        fd = own_open(log->directory.fd, log->base, log_open_flags(writer), 0);
     }
     if (fd == -ENOENT) {
         fd = make_live(log, writer, generation);
@@ -153,12 +163,11 @@ static int open_live(struct log *log, const struct writer *writer, int64_t gener
 static int follow(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat live;
-    int flags = log_open_flags(writer);
     int fd = open_live(log, writer, generation, &live);
     if (fd < 0) {
         return fd;
     }
-    log_adopt(log, fd, flags, &live, generation);
+    log_adopt(log, writer, fd, &live, generation);
     sys.close(fd);
     return log_is_file(writer, &live) ? 0 : -EBUSY;
 }
@@ -177,7 +186,7 @@ int log_follow_alone(const struct writer *writer, int fd)
     if (error != 0 || log_is_file(&own, &live) || !S_ISREG(live.st_mode)) {
         return error;
     }
-    int other = sys.openat(log->directory.fd, log->base, log_open_flags(&own), 0);
+    int other = own_open(log->directory.fd, log->base, log_open_flags(&own), 0);
     if (other < 0) {
         return other;
     }

@@ -51,8 +51,8 @@ int log_open_flags(const struct writer *writer);
 int log_prepare(const struct log *log, const struct writer *writer, const struct stat *before, int64_t generation,
                 char *name);
 
-/* Moves all descriptors of the log in this process over to the live file, open as `fd` with `flags`. */
-void log_adopt(struct log *log, int fd, int flags, const struct stat *live, int64_t generation);
+/* Moves all descriptors of the log in this process over to the live file, open as `fd` for `opener`. */
+void log_adopt(struct log *log, const struct writer *opener, int fd, const struct stat *live, int64_t generation);
 
 /* Whether fd is an open descriptor of exactly the file that the writer recorded. */
 bool log_prove(const struct writer *writer);

@@ -22,6 +22,7 @@ static struct writer *writer_pages[WRITER_MAX / WRITERS_A_PAGE];
 static size_t writer_count;
 static struct writer *free_writers;
 static uint64_t use_clock;
+static uint64_t open_count;
 static struct period_zone utc_zone;
 static const struct period_zone *local_zone;
 
@@ -180,7 +181,8 @@ static void unlink_writer(struct log *log, struct writer *writer)
     }
 }
 
-struct writer *log_attach(const char *path, const struct rule *rule, int fd, int flags, const struct stat *status)
+struct writer *log_attach(const char *path, const struct rule *rule, int fd, int flags, bool inherited,
+                          const struct stat *status)
 {
     uint64_t hash = hash_path(path);
     guard_mutex_lock(&registry_mutex, 0);
@@ -188,9 +190,15 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
     if (log == NULL) {
         log = open_log(path, hash, rule, status);
     }
+    /*
+     * An inherited descriptor may have its O_APPEND from the shim in another process, so that nobody here asked for it;
+     * and which of them are duplicates (2>&1) is not known: they count as one.
+     */
     const struct writer kind = {.fd = fd,
                                 .access = flags & O_ACCMODE,
-                                .appends = (flags & O_APPEND) != 0,
+                                .group = inherited ? 0 : ++open_count,
+                                .appends = (flags & O_APPEND) != 0 && !inherited,
+                                .shows_append = (flags & O_APPEND) != 0,
                                 .device = status->st_dev,
                                 .inode = status->st_ino,
                                 .generation = -1};

@@ -7,6 +7,7 @@
 
 #include "guard.h"
 #include "name.h"
+#include "own.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -29,20 +30,42 @@ static int dress(const struct log *log, int fd, const struct stat *before)
     return sys.fchmod(fd, mode);
 }
 
+/*
+ * Takes away an empty file that a process which died left under a pending name. First it gets a name of its own, so
+ * that no rotation can put an archive there between the look and the removal, even one that has lost its lock.
+ */
+static bool clear_name(const struct log *log, const char *name)
+{
+    struct stat left;
+    char fresh[NAME_SIZE];
+    int dir = log->directory.fd;
+    if (sys.fstatat(dir, name, &left, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(left.st_mode) || left.st_size > 0 ||
+        name_fresh(log->base, fresh) != 0 || sys_rename_new(dir, name, fresh) != 0) {
+        return false;
+    }
+    if (sys.fstatat(dir, fresh, &left, AT_SYMLINK_NOFOLLOW) != 0 || left.st_size > 0) {
+        sys_rename_new(dir, fresh, name);
+        return false;
+    }
+    return sys.unlinkat(dir, fresh, 0) == 0;
+}
+
+/* A pending name that an archive has (somebody deleted the lock file) is passed over for the next generation's. */
 int log_prepare(const struct log *log, const struct writer *writer, const struct stat *before, int64_t generation,
                 char *name)
 {
-    int error = name_pending(log->base, (uint64_t)generation, log->begun, name);
-    if (error != 0) {
-        return error;
-    }
+    enum { ATTEMPTS = 8 };
+    int error = 0;
     int fd = -EEXIST;
-    for (int attempt = 0; attempt < 2 && fd == -EEXIST; attempt++) {
-        struct stat left;
-        fd = sys.openat(log->directory.fd, name, log_open_flags(writer) | O_CREAT | O_EXCL, 0600);
-        if (fd == -EEXIST && sys.fstatat(log->directory.fd, name, &left, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISREG(left.st_mode) && left.st_size == 0) {
-            sys.unlinkat(log->directory.fd, name, 0); /* prepared by a process that died before it used it */
+    for (int attempt = 0; attempt < ATTEMPTS && fd == -EEXIST; attempt++) {
+        const int flags = log_open_flags(writer) | O_CREAT | O_EXCL;
+        error = name_pending(log->base, (uint64_t)(generation + attempt), log->begun, name);
+        if (error != 0) {
+            return error;
+        }
+        fd = own_open(log->directory.fd, name, flags, 0600);
+        if (fd == -EEXIST && clear_name(log, name)) {
+            fd = own_open(log->directory.fd, name, flags, 0600);
         }
     }
     if (fd < 0) {
@@ -169,7 +192,6 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
         return error;
     }
     *step = STEP_PREPARE;
-    int flags = log_open_flags(writer);
     int fd = log_prepare(log, writer, &before, generation, pending);
     if (fd < 0) {
         return fd;
@@ -192,7 +214,7 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
     *step = STEP_DONE;
     log->generation = generation + 1;
     log_set_begun(log, log_clock());
-    log_adopt(log, fd, flags, &live, generation + 1);
+    log_adopt(log, writer, fd, &live, generation + 1);
     sys.close(fd);
     log->unsettled = true;
     log->settle_at = 0;

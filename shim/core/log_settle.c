@@ -99,9 +99,10 @@ void log_settle_last(struct log *log, void (*end)(struct log *log))
 
 static void settle_wholly(struct log *log)
 {
-    enum { ROUNDS = 8 }; /* files that were prepared and not used go one in each */
-    for (int round = 0; round < ROUNDS && log->unsettled; round++) {
-        settle(log, UINT32_MAX);
+    enum { ROUNDS = 32 };                            /* files that were prepared and not used go one in each */
+    int64_t end = sys_now(CLOCK_MONOTONIC) + SECOND; /* the rest is the next process's */
+    for (int round = 0; round < ROUNDS && log->unsettled && sys_now(CLOCK_MONOTONIC) < end; round++) {
+        settle(log, SETTLE_RENAMES);
     }
 }
 
@@ -113,4 +114,36 @@ void log_settle_all(void)
 void log_settle_forked(void)
 {
     settle_mutex = 0;
+}
+
+/* Both mutexes: whoever holds one of the file locks holds one of them. */
+static struct log *kept_off;
+static const struct stat *looked_for;
+
+static void keep_off(struct log *log)
+{
+    if (kept_off == NULL && log->path_hash != 0 && log->lock.fd >= 0 && log->lock.inode == looked_for->st_ino &&
+        log->lock.device == looked_for->st_dev && log_lock(log) == 0) {
+        kept_off = log;
+    }
+}
+
+struct log *log_keep_off_lock(const struct stat *status)
+{
+    if (!guard_mutex_lock(&settle_mutex, SECOND)) {
+        return NULL;
+    }
+    kept_off = NULL;
+    looked_for = status;
+    log_visit(keep_off);
+    if (kept_off == NULL) {
+        guard_mutex_unlock(&settle_mutex);
+    }
+    return kept_off;
+}
+
+void log_allow_lock(struct log *log)
+{
+    log_unlock(log);
+    guard_mutex_unlock(&settle_mutex);
 }

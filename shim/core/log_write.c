@@ -4,6 +4,7 @@
 #include "log_private.h"
 
 #include "line.h"
+#include "own.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -18,7 +19,9 @@ struct record {
     size_t length;
     int flags;            /* pwritev2's */
     struct iovec *pieces; /* room for the vector once more */
+    size_t held;          /* so many of its bytes were held; the program has been told that they are written */
     bool whole;           /* ends in a newline */
+    bool cut;             /* the kernel took only a part: so does the program hear, as ever, and asks again itself */
     int error;            /* why not all of it was written */
 };
 
@@ -62,7 +65,12 @@ static size_t write_bytes(int fd, struct record *record, size_t skip, size_t len
             record->error = result == 0 ? -ENOSPC : (int)result;
             break;
         }
+        size_t wanted = line_total(pieces, count);
         written += (size_t)result;
+        if ((size_t)result < wanted && skip + written > record->held) {
+            record->cut = true;
+            break;
+        }
     }
     return written;
 }
@@ -111,7 +119,7 @@ static size_t piece_length(const struct log *log, struct record *record, size_t 
 static bool last_byte_is_newline(const struct log *log, off_t size)
 {
     char last = '\n';
-    int fd = sys.openat(log->directory.fd, log->base, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+    int fd = own_open(log->directory.fd, log->base, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
     if (fd >= 0) {
         sys.pread(fd, &last, 1, size - 1);
         sys.close(fd);
@@ -178,10 +186,13 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
 static ssize_t write_record(struct log *log, struct writer *writer, struct record *record)
 {
     size_t written = 0;
-    while (written < record->length && record->error == 0) {
+    while (written < record->length && record->error == 0 && !record->cut) {
         ssize_t piece = (ssize_t)(record->length - written);
         if (log_lock_file(log) == 0) {
             piece = make_room(log, writer, record, written);
+        } else if (log->lock.fd >= 0 && lockfile_generation(&log->lock) != writer->generation) {
+            int error = log_look_again(log, writer, lockfile_generation(&log->lock));
+            piece = error != 0 ? error : piece; /* without the lock, but not into an archive */
         }
         if (piece < 0) {
             log_unlock_file(log);
@@ -256,8 +267,13 @@ static ssize_t write_with_held(struct log *log, struct writer *writer, const str
         return -ENOMEM;
     }
     size_t held = writer->held;
-    struct record record = {
-        .vector = vector, .count = count, .length = held + now, .flags = flags, .pieces = room, .whole = true};
+    struct record record = {.vector = vector,
+                            .count = count,
+                            .length = held + now,
+                            .held = held,
+                            .flags = flags,
+                            .pieces = room,
+                            .whole = true};
     if (held > 0 || now < total) {
         room[0] = (struct iovec){.iov_base = writer->tail, .iov_len = held};
         record.vector = held > 0 ? room : room + 1;
@@ -342,8 +358,8 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
  */
 static int rescue(struct log *log, struct writer *writer)
 {
-    int fd = sys.openat(log->directory.fd, log->base,
-                        O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
+    int fd =
+        own_open(log->directory.fd, log->base, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
     if (fd < 0) {
         return fd;
     }
@@ -376,7 +392,11 @@ int log_release(struct writer *writer, int fd)
         return 0;
     }
     if (log_lock(log) != 0) {
-        return -EAGAIN;
+        /* Another thread has been stuck for long: the bytes go out as they are. */
+        const struct iovec piece = {.iov_base = writer->tail, .iov_len = writer->held};
+        ssize_t written = sys.writev(fd, &piece, 1);
+        writer->held = 0;
+        return written < 0 ? (int)written : 0;
     }
     ssize_t result = 0;
     if (writer->log == log && writer->fd == fd && writer->held > 0) {
@@ -410,4 +430,32 @@ int log_truncate(struct writer *writer, int fd)
     log_unlock(log);
     log_settle_some(log);
     return error;
+}
+
+void log_follow(struct writer *writer, int fd)
+{
+    struct log *log = writer->log;
+    if (log == NULL || log_lock(log) != 0) {
+        return;
+    }
+    if (writer->log == log && writer->fd == fd && log_lock_file(log) == 0) {
+        log_look_again(log, writer, lockfile_generation(&log->lock));
+    }
+    log_unlock(log);
+}
+
+ssize_t log_write_aside(const struct writer *writer, const struct iovec *vector, int count)
+{
+    const struct log *log = writer->log;
+    if (log == NULL || log->lock.fd < 0 || lockfile_generation(&log->lock) == writer->generation) {
+        return -ESTALE;
+    }
+    int fd =
+        own_open(log->directory.fd, log->base, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
+    if (fd < 0) {
+        return -ESTALE;
+    }
+    ssize_t written = sys.writev(fd, vector, count);
+    sys.close(fd);
+    return written;
 }

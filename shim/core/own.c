@@ -39,6 +39,18 @@ static int move_high(int fd)
     return moved;
 }
 
+int own_open(int directory, const char *path, int flags, mode_t mode)
+{
+    enum { STANDARD = 3 };
+    int fd = sys.openat(directory, path, flags, mode);
+    if (fd < 0 || fd >= STANDARD) {
+        return fd;
+    }
+    int moved = sys.fcntl(fd, F_DUPFD_CLOEXEC, STANDARD);
+    sys.close(fd);
+    return moved;
+}
+
 static int find(int fd)
 {
     for (int i = 0; i < holder_count; i++) {

@@ -8,6 +8,7 @@
 #define MPLOGSHIM_OWN_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* Takes the descriptor in *holder (>= 0) over: moves it to a high number, close-on-exec. 0, or -errno and it is closed,
  * *holder -1. */
@@ -21,6 +22,12 @@ void own_close(int *holder);
 
 /* The descriptor in *holder was found not to be ours any more: forgets it without closing. */
 void own_lost(int *holder);
+
+/*
+ * Opens a descriptor for the shim's own short use: never one of the three standard numbers, which another thread of a
+ * program that closed them may still write to. Descriptor or -errno.
+ */
+int own_open(int directory, const char *path, int flags, mode_t mode);
 
 /* Whether `fd` is one of them. Costs two comparisons for low numbers. */
 bool own_is(int fd);

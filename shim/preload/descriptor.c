@@ -94,7 +94,7 @@ void descriptor_set_state(int fd, uintptr_t state)
     if (page == NULL) {
         return; /* no memory: it stays unknown and is looked at each time */
     }
-    if (state > DESCRIPTOR_PLAIN && fd > highest_managed) {
+    if (state > DESCRIPTOR_LOCK && fd > highest_managed) {
         highest_managed = fd;
     }
     __atomic_store_n(&page[fd % PAGE_WORDS], state, __ATOMIC_RELEASE);
@@ -108,7 +108,7 @@ int descriptor_highest_managed(void)
 struct writer *descriptor_writer(int fd)
 {
     uintptr_t state = descriptor_state(fd);
-    return state > DESCRIPTOR_PLAIN ? (struct writer *)state : NULL;
+    return state > DESCRIPTOR_LOCK ? (struct writer *)state : NULL;
 }
 
 bool rare_enter(struct rare *rare)
@@ -225,9 +225,7 @@ static uintptr_t attach(int fd, const struct rule *rule, const char *path, bool 
         diag_message("%s is not managed: it was opened with O_DIRECT", path);
         return DESCRIPTOR_PLAIN;
     }
-    /* An inherited descriptor may have its O_APPEND from the shim in another process: nobody here asked for it. */
-    int asked = inherited ? O_ACCMODE : O_ACCMODE | O_APPEND;
-    struct writer *writer = log_attach(path, rule, fd, flags & asked, &status);
+    struct writer *writer = log_attach(path, rule, fd, flags & (O_ACCMODE | O_APPEND), inherited, &status);
     if (writer == NULL) {
         return DESCRIPTOR_PLAIN;
     }
@@ -309,13 +307,27 @@ bool descriptor_managed(int fd)
         errno = saved;
         state = descriptor_state(fd);
     }
-    return state > DESCRIPTOR_PLAIN;
+    return state > DESCRIPTOR_LOCK;
 }
 
 bool descriptor_appends(int fd)
 {
     const struct writer *writer = descriptor_writer(fd);
     return writer != NULL && writer->appends;
+}
+
+bool descriptor_shows_append(int fd)
+{
+    const struct writer *writer = descriptor_writer(fd);
+    return writer == NULL || writer->shows_append;
+}
+
+void descriptor_show_append(int fd, bool shows)
+{
+    struct writer *writer = descriptor_writer(fd);
+    if (writer != NULL && !descriptor_foreign_memory()) {
+        writer->shows_append = shows;
+    }
 }
 
 bool descriptor_takes_write(int fd)

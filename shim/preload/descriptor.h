@@ -16,6 +16,10 @@
 /* Whether `fd` is managed. An unknown descriptor is looked at first (one readlink); a known one costs one load. */
 bool descriptor_managed(int fd);
 
+/* Whether the program would see O_APPEND in the flags of `fd` without the shim; and what it asked for by F_SETFL. */
+bool descriptor_shows_append(int fd);
+void descriptor_show_append(int fd, bool shows);
+
 /*
  * Whether a write to `fd` is for descriptor_write. Besides the managed ones that are the shim's own descriptors, which
  * the program has not opened, and in a vfork child, whose parent's table says nothing, every unknown one.
@@ -50,6 +54,9 @@ int descriptor_release_all(void);
 /* How many bytes of an unfinished line are held: the file ends that much later than it seems. */
 size_t descriptor_held(int fd);
 
+/* Makes sure that a managed descriptor is the live file, for what libc then writes to it by itself. */
+void descriptor_follow(int fd);
+
 /*
  * open(2) with everything that a log needs: O_APPEND, `truncate`, taken into the table. For any path: what is no
  * log is opened exactly as asked. Returns the descriptor.
@@ -64,6 +71,18 @@ bool descriptor_path_is_log(int directory, const char *path, int flags);
 
 /* close(2), after writing out what is held; an error of that is returned, and the descriptor is closed all the same. */
 int descriptor_close(int fd);
+
+/*
+ * Around any close of a descriptor of the program's: if it is one on a lock file (a program that reads every file there
+ * is), no thread holds the lock meanwhile, because the kernel drops a process's locks on a file whenever the process
+ * closes any descriptor of it. `closing` is room for the state in between; nothing but the close may happen there.
+ */
+struct closing {
+    struct log *log;
+    uint64_t rare[2];
+};
+void descriptor_before_close(int fd, struct closing *closing);
+void descriptor_after_close(struct closing *closing);
 
 /* The descriptor is about to be closed or replaced by libc: write out what is held, know nothing about it any more. */
 int descriptor_forget(int fd);

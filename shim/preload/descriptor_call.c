@@ -5,6 +5,8 @@
 
 #include "real.h"
 
+#include "mplogshim.h"
+
 #include "core/guard.h"
 #include "core/line.h"
 #include "core/own.h"
@@ -110,10 +112,17 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
         return -EBADF;
     }
     for (int attempt = 0; attempt < ATTEMPTS && descriptor_managed(fd); attempt++) {
-        if (!readable(vector, count) || !guard_enter()) {
+        struct writer *writer = descriptor_writer(fd);
+        if (!readable(vector, count)) {
             break;
         }
-        struct writer *writer = descriptor_writer(fd);
+        if (!guard_enter()) {
+            ssize_t aside = guard_inside() && writer != NULL ? log_write_aside(writer, vector, count) : -ESTALE;
+            if (aside != -ESTALE) {
+                return aside;
+            }
+            break;
+        }
         ssize_t result = -ESTALE;
         if (writer != NULL) {
             result = log_write(writer, fd, vector, count, offset, flags, hold_for(writer, source));
@@ -130,6 +139,17 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
         follow_in_vfork_child(fd);
     }
     return write_raw(fd, vector, count, offset, flags);
+}
+
+void descriptor_follow(int fd)
+{
+    struct rare rare;
+    struct writer *writer = descriptor_managed(fd) ? descriptor_writer(fd) : NULL;
+    if (writer != NULL && rare_enter(&rare)) {
+        log_release(writer, fd);
+        log_follow(writer, fd);
+        rare_leave(&rare);
+    }
 }
 
 int descriptor_release(int fd)
@@ -206,9 +226,9 @@ static int forget(int fd, bool replaced)
     struct rare rare;
     int error = 0;
     uintptr_t state = descriptor_state(fd);
-    if (state == DESCRIPTOR_PLAIN && !descriptor_foreign_memory()) {
+    if ((state == DESCRIPTOR_PLAIN || state == DESCRIPTOR_LOCK) && !descriptor_foreign_memory()) {
         descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
-    } else if (state > DESCRIPTOR_PLAIN && rare_enter(&rare)) {
+    } else if (state > DESCRIPTOR_LOCK && rare_enter(&rare)) {
         error = let_go(fd, replaced);
         rare_leave(&rare);
     }
@@ -225,16 +245,56 @@ void descriptor_replaced(int fd)
     forget(fd, true);
 }
 
+_Static_assert(sizeof(struct rare) <= sizeof((struct closing){0}.rare), "closing has room for rare");
+
+void descriptor_before_close(int fd, struct closing *closing)
+{
+    struct stat status;
+    struct rare *rare = (struct rare *)(void *)closing->rare;
+    closing->log = NULL;
+    if (descriptor_state(fd) != DESCRIPTOR_LOCK || !rare_enter(rare)) {
+        return;
+    }
+    if (sys.fstat(fd, &status) == 0) {
+        closing->log = log_keep_off_lock(&status);
+    }
+    if (closing->log == NULL) {
+        rare_leave(rare);
+    }
+}
+
+void descriptor_after_close(struct closing *closing)
+{
+    if (closing->log != NULL) {
+        log_allow_lock(closing->log);
+        rare_leave((struct rare *)(void *)closing->rare);
+    }
+}
+
 int descriptor_close(int fd)
 {
     struct rare rare;
+    struct closing closing;
     int error = 0;
     if (descriptor_writer(fd) != NULL && rare_enter(&rare)) {
         error = let_go(fd, false);
         rare_leave(&rare);
     }
+    descriptor_before_close(fd, &closing);
     int closed = real.close(fd) == 0 ? 0 : -errno;
+    descriptor_after_close(&closing);
     return closed != 0 ? closed : error;
+}
+
+/* Whether a path is named as a lock file, beside a log or in a lock_dir. */
+static bool names_lock_file(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash == NULL ? path : slash + 1;
+    size_t length = strlen(base);
+    size_t suffix = strlen(MPLOGSHIM_LOCK_SUFFIX);
+    return (base[0] == '.' || base[0] == '%') && length > suffix &&
+           strcmp(base + length - suffix, MPLOGSHIM_LOCK_SUFFIX) == 0;
 }
 
 /* What O_TRUNC is about to meet. */
@@ -296,6 +356,10 @@ int descriptor_open(int directory, const char *path, int flags, mode_t mode)
         return -errno;
     }
     descriptor_replaced(fd);
+    if (descriptor_active() && names_lock_file(path) && !descriptor_foreign_memory()) {
+        descriptor_set_state(fd, DESCRIPTOR_LOCK);
+        return fd;
+    }
     if (!writing) {
         descriptor_made_plain(fd);
         return fd;
@@ -324,6 +388,9 @@ void descriptor_duplicated(int from, int fd)
         return;
     }
     descriptor_replaced(fd);
+    if (descriptor_state(from) == DESCRIPTOR_LOCK && !descriptor_foreign_memory()) {
+        descriptor_set_state(fd, DESCRIPTOR_LOCK);
+    }
     struct writer *writer = descriptor_writer(from);
     if (writer != NULL && rare_enter(&rare)) {
         struct writer *copy = log_attach_duplicate(writer, fd);
@@ -340,10 +407,16 @@ int descriptor_dup3(int from, int to, int flags)
     if (descriptor_is_own(to)) {
         descriptor_vacate(to);
     }
-    descriptor_forget(to);
+    struct closing closing;
+    descriptor_before_close(to, &closing);
+    if (closing.log == NULL) {
+        descriptor_forget(to);
+    }
     int fd = flags == 0 ? real.dup2(from, to) : real.dup3(from, to, flags);
+    int error = errno;
+    descriptor_after_close(&closing);
     if (fd < 0) {
-        return -errno;
+        return -error;
     }
     descriptor_duplicated(from, to);
     return fd;

@@ -10,8 +10,9 @@
 #include "core/log.h"
 #include "core/sys.h"
 
-/* A word of the table: one of these, or the address of the writer. */
-enum { DESCRIPTOR_UNKNOWN = 0, DESCRIPTOR_PLAIN = 1 };
+/* A word of the table: one of these, or the address of the writer. DESCRIPTOR_LOCK is open on a file named as a lock
+ * file. */
+enum { DESCRIPTOR_UNKNOWN = 0, DESCRIPTOR_PLAIN = 1, DESCRIPTOR_LOCK = 2 };
 
 /* At start; -ENOMEM: the shim stays inert. */
 int descriptor_start(const struct config *rules);

@@ -176,10 +176,17 @@ EXPORT int fcntl(int fd, int command, ...)
         errno = EBADF;
         return -1;
     }
-    if (command == F_SETFL && descriptor_state(fd) > DESCRIPTOR_PLAIN) {
+    bool asks = false;
+    if (command == F_SETFL && descriptor_writer(fd) != NULL) {
+        asks = (argument & O_APPEND) != 0;
         argument |= O_APPEND;
     }
     int result = real.fcntl(fd, command, argument);
+    if (result >= 0 && command == F_SETFL) {
+        descriptor_show_append(fd, asks);
+    } else if (result >= 0 && command == F_GETFL && !descriptor_shows_append(fd)) {
+        result &= ~O_APPEND;
+    }
     if (result >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) {
         int saved = errno;
         descriptor_duplicated(fd, result);

@@ -154,24 +154,50 @@ EXPORT FILE *popen(const char *command, const char *mode)
     return pipe;
 }
 
+/*
+ * Where a jump leads on the stack. glibc keeps the stack pointer mangled (PTR_MANGLE, sysdeps/unix/sysv/linux/x86_64:
+ * exclusive or with the thread's pointer guard at fs:0x30, rotated left by 17); elsewhere it is not known here.
+ */
+static const void *jump_target(jmp_buf environment)
+{
+#ifdef __x86_64__
+    enum { STACK_POINTER = 6, ROTATION = 17 };
+    uintptr_t word = (uintptr_t)environment[0].__jmpbuf[STACK_POINTER];
+    uintptr_t pointer_guard;
+    word = word >> ROTATION | word << (64 - ROTATION);
+    __asm__("movq %%fs:0x30, %0" : "=r"(pointer_guard));
+    return (const void *)(word ^ pointer_guard);
+#else
+    (void)environment;
+    return NULL;
+#endif
+}
+
 /* A jump out of a signal handler that interrupted the shim: what the thread holds in there is given back. */
+static void before_jump(jmp_buf environment)
+{
+    if (guard_inside()) {
+        guard_abandon_for_jump(jump_target(environment));
+    }
+}
+
 EXPORT void longjmp(jmp_buf environment, int value)
 {
-    guard_abandon();
+    before_jump(environment);
     real.longjmp(environment, value);
     __builtin_unreachable();
 }
 
 EXPORT void _longjmp(jmp_buf environment, int value)
 {
-    guard_abandon();
+    before_jump(environment);
     real._longjmp(environment, value);
     __builtin_unreachable();
 }
 
 EXPORT void siglongjmp(sigjmp_buf environment, int value)
 {
-    guard_abandon();
+    before_jump(environment);
     real.siglongjmp(environment, value);
     __builtin_unreachable();
 }
@@ -179,7 +205,7 @@ EXPORT void siglongjmp(sigjmp_buf environment, int value)
 void __longjmp_chk(jmp_buf environment, int value);
 EXPORT void __longjmp_chk(jmp_buf environment, int value)
 {
-    guard_abandon();
+    before_jump(environment);
     real.__longjmp_chk(environment, value);
     __builtin_unreachable();
 }

@@ -3,6 +3,7 @@
  */
 #include "hook.h"
 
+#include <execinfo.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -210,4 +211,25 @@ EXPORT int fdatasync(int fd)
         return -1;
     }
     return real.fdatasync(fd);
+}
+
+/* What is held belongs before the cut. */
+EXPORT int ftruncate(int fd, off_t length)
+{
+    int saved = errno;
+    int error = descriptor_is_own(fd) ? -EBADF : descriptor_release(fd);
+    if (hook_result(saved, error) < 0) {
+        return -1;
+    }
+    return real.ftruncate(fd, length);
+}
+EXPORT_ALIAS(ftruncate64, ftruncate);
+
+/* libc writes this by itself, several lines; the least is that it goes to the live file. */
+EXPORT void backtrace_symbols_fd(void *const *addresses, int count, int fd)
+{
+    int saved = errno;
+    descriptor_follow(fd);
+    errno = saved;
+    real.backtrace_symbols_fd(addresses, count, fd);
 }

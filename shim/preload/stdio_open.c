@@ -87,11 +87,19 @@ FILE *stdio_fdopen(int fd, const char *text)
 static int close_plain(FILE *stream)
 {
     int saved = errno;
+    struct closing closing = {.log = NULL};
     if ((stream->_flags & STREAM_IS_FILE) != 0 && stream->_fileno >= 0) {
-        descriptor_forget(stream->_fileno);
+        descriptor_before_close(stream->_fileno, &closing);
+        if (closing.log == NULL) {
+            descriptor_forget(stream->_fileno);
+        }
     }
     errno = saved;
-    return real.fclose(stream);
+    int result = real.fclose(stream);
+    saved = errno;
+    descriptor_after_close(&closing);
+    errno = saved;
+    return result;
 }
 
 int stdio_fclose(FILE *stream)

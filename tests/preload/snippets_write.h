@@ -4,6 +4,7 @@
 
 #include "scene.h"
 
+#include <execinfo.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 
@@ -170,6 +171,25 @@ static void run_fsync(scene_function call)
     write_after(scene.fd);
 }
 
+/* To the length that it has: nothing is cut, and what follows is appended. */
+static void run_ftruncate(scene_function call)
+{
+    int (*function)(int, off_t) = (int (*)(int, off_t))call;
+    long result = write(scene.fd, scene.line, strlen(scene.line));
+    note(scene.hook, function(scene.fd, lseek(scene.fd, 0, SEEK_END)));
+    written(scene.line, result);
+}
+
+/* Addresses differ from run to run: none, and then a line. */
+static void run_backtrace_symbols_fd(scene_function call)
+{
+    void *none[1] = {NULL};
+    (void)call;
+    backtrace_symbols_fd(none, 0, scene.fd);
+    errno = SCENE_ERRNO;
+    written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
+}
+
 static const struct snippet snippets_write[] = {
     {"write", run_write, CALL(write), SIGNAL_SAFE | CANCEL_POINT},
     {"__write", run_write, CALL(__write), SIGNAL_SAFE | CANCEL_POINT},
@@ -190,6 +210,9 @@ static const struct snippet snippets_write[] = {
     {"sendfile64", run_sendfile, CALL(sendfile64), SIGNAL_SAFE},
     {"splice", run_splice, CALL(splice), SIGNAL_SAFE},
     {"fsync", run_fsync, CALL(fsync), SIGNAL_SAFE | CANCEL_POINT},
+    {"ftruncate", run_ftruncate, CALL(ftruncate), SIGNAL_SAFE},
+    {"ftruncate64", run_ftruncate, CALL(ftruncate64), SIGNAL_SAFE},
+    {"backtrace_symbols_fd", run_backtrace_symbols_fd, CALL(backtrace_symbols_fd), 0},
     {"fdatasync", run_fsync, CALL(fdatasync), SIGNAL_SAFE | CANCEL_POINT},
 };
 

@@ -110,7 +110,7 @@ static inline struct writer *scene_attach_descriptor(struct scene *scene, int fd
     struct stat status;
     temporary_must(fd >= 0 && fstat(fd, &status) == 0 && guard_enter(), "attach");
     int access = fcntl(fd, F_GETFL) & O_ACCMODE;
-    struct writer *writer = log_attach(scene->path.text, &scene->rule, fd, access, &status);
+    struct writer *writer = log_attach(scene->path.text, &scene->rule, fd, access, false, &status);
     guard_leave();
     return writer;
 }
