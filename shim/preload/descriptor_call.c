@@ -1,11 +1,9 @@
 /*
- * The operations on descriptors: write, open, close, duplicate.
+ * The operations on descriptors: write, release, close, duplicate.
  */
 #include "descriptor_private.h"
 
 #include "real.h"
-
-#include "mplogshim.h"
 
 #include "core/guard.h"
 #include "core/line.h"
@@ -16,10 +14,6 @@
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Where no program's data can be: null and small numbers taken for pointers, and the kernel's half. */
-#define LOWEST_ADDRESS  ((uintptr_t)65536)
-#define HIGHEST_ADDRESS ((uintptr_t)1 << 56)
 
 static volatile bool exiting;
 
@@ -274,7 +268,7 @@ void descriptor_after_close(struct closing *closing)
 int descriptor_close(int fd)
 {
     struct rare rare;
-    struct closing closing;
+    struct closing closing = {.log = NULL};
     int error = 0;
     if (descriptor_writer(fd) != NULL && rare_enter(&rare)) {
         error = let_go(fd, false);
@@ -284,91 +278,6 @@ int descriptor_close(int fd)
     int closed = real.close(fd) == 0 ? 0 : -errno;
     descriptor_after_close(&closing);
     return closed != 0 ? closed : error;
-}
-
-/* Whether a path is named as a lock file, beside a log or in a lock_dir. */
-static bool names_lock_file(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    const char *base = slash == NULL ? path : slash + 1;
-    size_t length = strlen(base);
-    size_t suffix = strlen(MPLOGSHIM_LOCK_SUFFIX);
-    return (base[0] == '.' || base[0] == '%') && length > suffix &&
-           strcmp(base + length - suffix, MPLOGSHIM_LOCK_SUFFIX) == 0;
-}
-
-/* What O_TRUNC is about to meet. */
-enum truncated { TRUNCATED_OTHER, TRUNCATED_LOG, TRUNCATED_NEW };
-
-/* O_TRUNC was kept from the kernel: do what the rule says, or what O_TRUNC would have done. */
-static void truncate_opened(int fd, enum truncated what)
-{
-    struct rare rare;
-    struct writer *writer = descriptor_writer(fd);
-    if (writer != NULL && rare_enter(&rare)) {
-        log_truncate(writer, fd);
-        rare_leave(&rare);
-    } else if (writer == NULL && what == TRUNCATED_NEW && sys.lseek(fd, 0, SEEK_END) > 0) {
-        sys.ftruncate(fd, 0); /* became somebody's file between the look and the open */
-        sys.lseek(fd, 0, SEEK_SET);
-    }
-}
-
-/* A vfork child's open of a log: without the tables there is only the append, and O_TRUNC is not for the kernel. */
-static int foreign_flags(int directory, const char *path, int flags)
-{
-    const struct rule *rule = descriptor_path_rule(directory, path, flags);
-    if (rule == NULL) {
-        return flags;
-    }
-    return O_APPEND | (rule->truncate == TRUNCATE_ALLOW ? flags : flags & ~O_TRUNC);
-}
-
-/* The kernel must not see O_TRUNC for a log, nor for what does not exist and may be one when it is opened. */
-static enum truncated truncated(int directory, const char *path, int flags)
-{
-    struct stat status;
-    if (!(flags & O_TRUNC) || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
-        return TRUNCATED_OTHER;
-    }
-    if (descriptor_path_is_log(directory, path, flags)) {
-        return TRUNCATED_LOG;
-    }
-    bool is_new = (flags & O_CREAT) && sys.fstatat(directory, path, &status, 0) == -ENOENT;
-    return is_new ? TRUNCATED_NEW : TRUNCATED_OTHER;
-}
-
-int descriptor_open(int directory, const char *path, int flags, mode_t mode)
-{
-    bool writing = (flags & O_ACCMODE) != O_RDONLY && !(flags & (O_PATH | O_DIRECTORY)) && descriptor_active() &&
-                   (uintptr_t)path >= LOWEST_ADDRESS;
-    if (writing && descriptor_foreign_memory()) {
-        int foreign = real.openat(directory, path, foreign_flags(directory, path, flags), mode);
-        return foreign < 0 ? -errno : foreign;
-    }
-    enum truncated what = writing ? truncated(directory, path, flags) : TRUNCATED_OTHER;
-    int passed = what == TRUNCATED_OTHER ? flags : flags & ~O_TRUNC;
-    if (what == TRUNCATED_LOG) {
-        passed |= O_APPEND; /* also if it cannot be managed: nothing in it is overwritten */
-    }
-    int fd = real.openat(directory, path, passed, mode);
-    if (fd < 0) {
-        return -errno;
-    }
-    descriptor_replaced(fd);
-    if (descriptor_active() && names_lock_file(path) && !descriptor_foreign_memory()) {
-        descriptor_set_state(fd, DESCRIPTOR_LOCK);
-        return fd;
-    }
-    if (!writing) {
-        descriptor_made_plain(fd);
-        return fd;
-    }
-    descriptor_look(fd, path);
-    if (what != TRUNCATED_OTHER) {
-        truncate_opened(fd, what);
-    }
-    return fd;
 }
 
 void descriptor_made_plain(int fd)
@@ -407,7 +316,7 @@ int descriptor_dup3(int from, int to, int flags)
     if (descriptor_is_own(to)) {
         descriptor_vacate(to);
     }
-    struct closing closing;
+    struct closing closing = {.log = NULL};
     descriptor_before_close(to, &closing);
     if (closing.log == NULL) {
         descriptor_forget(to);

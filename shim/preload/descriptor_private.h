@@ -1,5 +1,5 @@
 /*
- * Shared by descriptor.c (the table and the look) and descriptor_call.c (the operations).
+ * Shared by descriptor.c (the table and the look), descriptor_open.c and descriptor_call.c (the operations).
  */
 #ifndef MPLOGSHIM_DESCRIPTOR_PRIVATE_H
 #define MPLOGSHIM_DESCRIPTOR_PRIVATE_H
@@ -9,6 +9,10 @@
 #include "core/config.h"
 #include "core/log.h"
 #include "core/sys.h"
+
+/* Where no program's data can be: null and small numbers taken for pointers, and the kernel's half. */
+#define LOWEST_ADDRESS  ((uintptr_t)65536)
+#define HIGHEST_ADDRESS ((uintptr_t)1 << 56)
 
 /* A word of the table: one of these, or the address of the writer. DESCRIPTOR_LOCK is open on a file named as a lock
  * file. */
