@@ -96,7 +96,10 @@ void guard_abandon(void)
     guard_leave();
 }
 
-/* Stacks grow downwards: handlers run below what they interrupted, or on a stack of their own. */
+/*
+ * Stacks grow downwards: handlers run below what they interrupted, or on a stack of their own. SS_ONSTACK says which
+ * stack this call is on.
+ */
 void guard_abandon_for_jump(const void *target)
 {
     stack_t alternate = {0};
@@ -107,7 +110,8 @@ void guard_abandon_for_jump(const void *target)
     bool on_alternate =
         sys_call(SYS_sigaltstack, 0, (long)&alternate, 0, 0, 0, 0) == 0 && (alternate.ss_flags & SS_ONSTACK) != 0;
     uintptr_t bottom = (uintptr_t)alternate.ss_sp;
-    bool stays = on_alternate ? to >= bottom && to - bottom < alternate.ss_size : to < guard_thread.frame;
+    bool entered_elsewhere = on_alternate && guard_thread.frame - bottom >= alternate.ss_size;
+    bool stays = entered_elsewhere ? to - bottom < alternate.ss_size : to < guard_thread.frame;
     if (target == NULL || !stays) {
         guard_abandon();
     }

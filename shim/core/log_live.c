@@ -160,6 +160,13 @@ static int open_live(struct log *log, const struct writer *writer, int64_t gener
     return fd;
 }
 
+/* What was seen without the lock proves nothing: a rotation may be half way through. The next locked write looks again.
+ */
+static int64_t proved_at(const struct log *log, int64_t generation)
+{
+    return log->locked ? generation : -1;
+}
+
 static int follow(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat live;
@@ -167,7 +174,7 @@ static int follow(struct log *log, struct writer *writer, int64_t generation)
     if (fd < 0) {
         return fd;
     }
-    log_adopt(log, writer, fd, &live, generation);
+    log_adopt(log, writer, fd, &live, proved_at(log, generation));
     sys.close(fd);
     return log_is_file(writer, &live) ? 0 : -EBUSY;
 }
@@ -262,6 +269,7 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation)
         log_read_begun(log, generation, found == 0 ? &live : NULL);
         expect_settling(log, generation);
     }
-    writer->generation = generation;
+    writer->generation = proved_at(log, generation);
+    log->proved = log->locked ? log->proved : -1;
     return 0;
 }

@@ -157,9 +157,18 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
     }
     log_succeeded(log, TROUBLE_LOOK);
     size_t piece = piece_length(log, record, skip, length, (uint64_t)size);
-    if (is_due(log, writer, size, piece) && log_may_try(log, TROUBLE_ROTATE) && log_rotate(log, writer) == 0) {
-        size = 0;
-        piece = piece_length(log, record, skip, length, 0);
+    if (is_due(log, writer, size, piece) && log_may_try(log, TROUBLE_ROTATE)) {
+        int error = log_rotate(log, writer);
+        if (error == -EAGAIN) { /* it is not the live file any more */
+            error = log_look_again(log, writer, generation);
+            if (error != 0) {
+                return error;
+            }
+            size = sys.lseek(writer->fd, 0, SEEK_END);
+        } else if (error == 0) {
+            size = 0;
+        }
+        piece = piece_length(log, record, skip, length, size > 0 ? (uint64_t)size : 0);
     }
     piece = log->trouble[TROUBLE_ROTATE] ? length : piece;
     guard_pages(log, writer, size, piece);

@@ -207,12 +207,23 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
     return writer;
 }
 
+/* What is known of the other one may change meanwhile, by a rotation in another thread: the copy proves itself. */
 struct writer *log_attach_duplicate(const struct writer *from, int fd)
 {
+    struct stat status;
+    struct writer *writer = NULL;
+    if (sys.fstat(fd, &status) != 0) {
+        return NULL;
+    }
     guard_mutex_lock(&registry_mutex, 0);
     struct writer kind = *from;
     kind.fd = fd;
-    struct writer *writer = kind.log == NULL ? NULL : add_writer(kind.log, &kind);
+    kind.device = status.st_dev;
+    kind.inode = status.st_ino;
+    kind.generation = -1;
+    if (kind.log != NULL) {
+        writer = add_writer(kind.log, &kind);
+    }
     guard_mutex_unlock(&registry_mutex);
     return writer;
 }

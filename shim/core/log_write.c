@@ -115,11 +115,37 @@ static ssize_t write_locked(struct log *log, struct writer *writer, const struct
     return (ssize_t)total;
 }
 
+ssize_t log_write_aside(const struct writer *writer, const struct iovec *vector, int count)
+{
+    const struct log *log = writer->log;
+    if (log == NULL || log->lock.fd < 0 || lockfile_generation(&log->lock) == writer->generation) {
+        return -ESTALE;
+    }
+    int fd =
+        own_open(log->directory.fd, log->base, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
+    if (fd < 0) {
+        return -ESTALE;
+    }
+    ssize_t written = sys.writev(fd, vector, count);
+    sys.close(fd);
+    return written;
+}
+
+/* Without any lock: another thread has been stuck for long. To the live file all the same. */
+static ssize_t write_unlocked(const struct writer *writer, int fd, const struct iovec *vector, int count, int flags)
+{
+    ssize_t aside = log_write_aside(writer, vector, count);
+    if (aside != -ESTALE) {
+        return aside;
+    }
+    return flags == 0 ? sys.writev(fd, vector, count) : sys.pwritev2(fd, vector, count, -1, flags);
+}
+
 static ssize_t write_as_writer(struct log *log, struct writer *writer, int fd, const struct iovec *vector, int count,
                                off_t offset, int flags, enum log_hold hold)
 {
     if (log_lock(log) != 0) {
-        return flags == 0 ? sys.writev(fd, vector, count) : sys.pwritev2(fd, vector, count, -1, flags);
+        return write_unlocked(writer, fd, vector, count, flags);
     }
     ssize_t result = -ESTALE;
     if (writer->log == log && writer->fd == fd) {
@@ -199,7 +225,7 @@ int log_release(struct writer *writer, int fd)
     if (log_lock(log) != 0) {
         /* Another thread has been stuck for long: the bytes go out as they are. */
         const struct iovec piece = {.iov_base = writer->tail, .iov_len = writer->held};
-        ssize_t written = sys.writev(fd, &piece, 1);
+        ssize_t written = write_unlocked(writer, fd, &piece, 1, 0);
         writer->held = 0;
         return written < 0 ? (int)written : 0;
     }
@@ -247,20 +273,4 @@ void log_follow(struct writer *writer, int fd)
         log_look_again(log, writer, lockfile_generation(&log->lock));
     }
     log_unlock(log);
-}
-
-ssize_t log_write_aside(const struct writer *writer, const struct iovec *vector, int count)
-{
-    const struct log *log = writer->log;
-    if (log == NULL || log->lock.fd < 0 || lockfile_generation(&log->lock) == writer->generation) {
-        return -ESTALE;
-    }
-    int fd =
-        own_open(log->directory.fd, log->base, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
-    if (fd < 0) {
-        return -ESTALE;
-    }
-    ssize_t written = sys.writev(fd, vector, count);
-    sys.close(fd);
-    return written;
 }

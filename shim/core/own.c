@@ -39,14 +39,43 @@ static int move_high(int fd)
     return moved;
 }
 
+enum { STANDARD_NUMBERS = 3 };
+
+/*
+ * Once a standard number was found free, they are filled while the shim opens something: with O_PATH descriptors, which
+ * answer a write as a closed one does.
+ */
+static bool standard_numbers_free;
+
+static int fill_standard_numbers(int filled[STANDARD_NUMBERS])
+{
+    int count = 0;
+    while (standard_numbers_free && count < STANDARD_NUMBERS) {
+        int fd = sys.openat(AT_FDCWD, "/", O_PATH | O_CLOEXEC, 0);
+        if (fd >= STANDARD_NUMBERS) {
+            sys.close(fd);
+        }
+        if (fd < 0 || fd >= STANDARD_NUMBERS) {
+            break;
+        }
+        filled[count++] = fd;
+    }
+    return count;
+}
+
 int own_open(int directory, const char *path, int flags, mode_t mode)
 {
-    enum { STANDARD = 3 };
+    int filled[STANDARD_NUMBERS];
+    int count = fill_standard_numbers(filled);
     int fd = sys.openat(directory, path, flags, mode);
-    if (fd < 0 || fd >= STANDARD) {
+    while (count > 0) {
+        sys.close(filled[--count]);
+    }
+    if (fd < 0 || fd >= STANDARD_NUMBERS) {
         return fd;
     }
-    int moved = sys.fcntl(fd, F_DUPFD_CLOEXEC, STANDARD);
+    standard_numbers_free = true;
+    int moved = sys.fcntl(fd, F_DUPFD_CLOEXEC, STANDARD_NUMBERS);
     sys.close(fd);
     return moved;
 }
