@@ -27,7 +27,11 @@ DEFINES = -D_GNU_SOURCE -Iinclude -Ishim
 SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 # No builtins and no fortified headers: this library defines the functions that those would redirect.
 COMPILE = $(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(DEFINES) $(SANITIZERS) -U_FORTIFY_SOURCE -MMD -MP
-LIBRARY_FLAGS = -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -fno-plt
+# A write passes through a dozen small functions of as many files: with gcc they become a few (40 ns of 2,800). The
+# objects hold ordinary code too, from which the tests are linked.
+LTO = $(if $(or $(findstring clang,$(CC)),$(SANITIZE)),,-flto=auto -ffat-lto-objects)
+NO_LTO = $(if $(LTO),-fno-lto)
+LIBRARY_FLAGS = $(LTO) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -fno-plt
 # initfirst: before libstdc++ binds its streams to stdout. nodelete: hooks must never disappear.
 LINK_FLAGS = -shared -Wl,-soname,libmplogshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,initfirst \
              -Wl,-z,noexecstack -Wl,-z,defs -Wl,--as-needed -Wl,--version-script=$(BUILD)/exports.map
@@ -47,7 +51,7 @@ programs = $(unit_tests) $(preload_programs) $(preload_cxx_programs) $(preload_l
 all: $(BUILD)/libmplogshim.so
 
 $(BUILD)/libmplogshim.so: $(core) $(preload) $(BUILD)/exports.map
-	$(Q)$(CC) $(CFLAGS) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload)
+	$(Q)$(CC) $(CFLAGS) $(LTO) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload)
 
 # The exports are the names of the hook table and nothing else.
 $(BUILD)/exports.map: shim/preload/hooks.def
@@ -70,11 +74,11 @@ tests: all $(programs)
 
 $(BUILD)/tests/unit/%: tests/unit/%.c $(core)
 	@mkdir -p $(@D)
-	$(COMPILE) -o $@ $< $(core) -lcmocka
+	$(COMPILE) $(NO_LTO) -o $@ $< $(core) -lcmocka
 
 $(BUILD)/tests/fault/%: tests/fault/%.c $(core)
 	@mkdir -p $(@D)
-	$(COMPILE) -o $@ $< $(core) -lcmocka
+	$(COMPILE) $(NO_LTO) -o $@ $< $(core) -lcmocka
 
 $(BUILD)/tests/preload/lib%.so: tests/preload/lib%.c
 	@mkdir -p $(@D)

@@ -102,12 +102,12 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
 {
     enum { ATTEMPTS = 3 };
     pthread_testcancel(); /* here as in write; further in, cancellation waits */
-    if (own_is(fd)) {
+    if (descriptor_state(fd) == DESCRIPTOR_UNKNOWN && own_is(fd)) {
         return -EBADF;
     }
-    for (int attempt = 0; attempt < ATTEMPTS && descriptor_managed(fd); attempt++) {
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         struct writer *writer = descriptor_writer(fd);
-        if (!readable(vector, count)) {
+        if ((writer == NULL && !descriptor_managed(fd)) || !readable(vector, count)) {
             break;
         }
         if (!guard_enter()) {
