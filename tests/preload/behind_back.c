@@ -1,0 +1,154 @@
+/*
+ * What programs do behind the library's back, or as it does not expect: numbers that become something else, messages
+ * to a number that is no longer stderr, jumps within a handler, the lock file opened and closed by the program itself.
+ */
+#include "raw.h"
+#include "test.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/time.h>
+
+#define WHOLE "app.log,max_bytes=1M"
+
+static void a_number_closed_by_system_call_takes_no_held_bytes_along(void)
+{
+    make_file("data", "0123456789");
+    int fd = open_log("app.log");
+    write_text(fd, "line\npart");
+    raw_close(fd);
+    CHECK_EQUAL(open(in_directory("data"), O_RDWR), fd);
+    close(fd);
+    CHECK_TEXT(content("data"), "0123456789");
+    CHECK_TEXT(history("app.log"), "line\npart");
+}
+
+static void a_message_does_not_go_to_what_became_of_stderr(void)
+{
+    CHECK_EQUAL(mkdir(in_directory(".app.log.lock"), 0700), 0); /* no lock file is to be had: that is told */
+    make_file("data", "");
+    fclose(stderr);
+    CHECK_EQUAL(open(in_directory("data"), O_RDWR), 2);
+    int fd = open_log("app.log");
+    write_text(fd, "line\n");
+    CHECK_TEXT(content("data"), "");
+    CHECK_TEXT(content("app.log"), "line\n");
+}
+
+static void a_question_about_seccomp_changes_nothing(void)
+{
+    int fd = open_log("app.log");
+    CHECK_ERROR(prctl(PR_SET_SECCOMP, 2, NULL, 0, 0), EFAULT);
+    write_text(fd, "a line of ten or more\n");
+    write_text(fd, "another\n");
+    CHECK_EQUAL(archives("app.log"), 1);
+}
+
+static void a_cut_comes_after_what_is_held(void)
+{
+    int fd = open_log("app.log");
+    write_text(fd, "line\npart");
+    CHECK_EQUAL(ftruncate(fd, 0), 0);
+    close(fd);
+    CHECK_TEXT(content("app.log"), "");
+}
+
+static void flags_show_append_only_to_who_asked(void)
+{
+    int fd = open(in_directory("app.log"), O_WRONLY | O_CREAT, 0644);
+    CHECK_EQUAL(fcntl(fd, F_GETFL) & O_APPEND, 0);
+    CHECK(raw_fcntl(fd, F_GETFL, 0) & O_APPEND);
+    CHECK_EQUAL(fcntl(fd, F_SETFL, O_APPEND), 0);
+    CHECK_EQUAL(fcntl(fd, F_GETFL) & O_APPEND, O_APPEND);
+}
+
+static volatile sig_atomic_t jumps;
+
+static void handler_that_jumps_within_itself(int signal)
+{
+    sigjmp_buf here;
+    (void)signal;
+    if (sigsetjmp(here, 1) == 0) {
+        siglongjmp(here, 1);
+    }
+    jumps = jumps + 1;
+}
+
+static volatile bool reading;
+
+static void *reads_the_lock_file(void *unused)
+{
+    while (reading) {
+        close(open(in_directory(".app.log.lock"), O_RDONLY));
+    }
+    return unused;
+}
+
+/* Every line of a writer that runs beside another process's, each once and in order. */
+static void write_and_account(void)
+{
+    enum { LINES = 4000 };
+    char line[64];
+    int fd = open_log("app.log");
+    pid_t other = fork();
+    for (int i = 0; i < LINES; i++) {
+        snprintf(line, sizeof line, "%c %06d of some length\n", other == 0 ? 'b' : 'a', i);
+        write_text(fd, line);
+    }
+    if (other == 0) {
+        _exit(0);
+    }
+    CHECK_EQUAL(exit_status(other), 0);
+    int next[2] = {0, 0};
+    for (char *at = history("app.log"); *at != '\0'; at = strchr(at, '\n') + 1) {
+        int which = at[0] == 'b';
+        CHECK_EQUAL(atoi(at + 2), next[which]);
+        next[which]++;
+    }
+    CHECK_EQUAL(next[0], LINES);
+    CHECK_EQUAL(next[1], LINES);
+    CHECK_EQUAL(messages("rotate_failed"), 0);
+}
+
+static void jumps_within_a_handler_leave_the_lock_alone(void)
+{
+    const struct sigaction action = {.sa_handler = handler_that_jumps_within_itself, .sa_flags = SA_RESTART};
+    const struct itimerval often = {{0, 150}, {0, 150}};
+    const struct itimerval never = {{0, 0}, {0, 0}};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    write_and_account();
+    setitimer(ITIMER_REAL, &never, NULL);
+    CHECK(jumps > 0);
+}
+
+static void a_program_that_reads_the_lock_file_keeps_the_lock(void)
+{
+    pthread_t reader;
+    reading = true;
+    pthread_create(&reader, NULL, reads_the_lock_file, NULL);
+    write_and_account();
+    reading = false;
+    pthread_join(reader, NULL);
+}
+
+int main(int count, char **arguments)
+{
+    static const struct test tests[] = {
+        {"a_number_closed_by_system_call_takes_no_held_bytes_along", WHOLE,
+         a_number_closed_by_system_call_takes_no_held_bytes_along, NULL, NULL},
+        {"a_message_does_not_go_to_what_became_of_stderr", WHOLE, a_message_does_not_go_to_what_became_of_stderr, NULL,
+         NULL},
+        {"a_question_about_seccomp_changes_nothing", "app.log,max_bytes=25", a_question_about_seccomp_changes_nothing,
+         NULL, NULL},
+        {"a_cut_comes_after_what_is_held", WHOLE, a_cut_comes_after_what_is_held, NULL, NULL},
+        {"flags_show_append_only_to_who_asked", WHOLE, flags_show_append_only_to_who_asked, NULL, NULL},
+        {"jumps_within_a_handler_leave_the_lock_alone", "app.log,max_bytes=100",
+         jumps_within_a_handler_leave_the_lock_alone, NULL, NULL},
+        {"a_program_that_reads_the_lock_file_keeps_the_lock", "app.log,max_bytes=100",
+         a_program_that_reads_the_lock_file_keeps_the_lock, NULL, NULL},
+    };
+    return test_main(count, arguments, tests, TEST_COUNT(tests));
+}
