@@ -1,11 +1,12 @@
 # mplogshim: GNU make, a C11 compiler, glibc 2.34 or later, zlib; cmocka for the tests.
 #
-#   make                build/libmplogshim.so
+#   make                build/libmplogshim.so, build/mplogshim
 #   make check          every test (scripts/check)
 #   make bench          ns a line, as ratios against baselines of the same run
-#   make install        to $(DESTDIR)$(PREFIX)/lib
+#   make install        to $(DESTDIR)$(PREFIX)/lib and /bin
 #
-# BUILD=dir builds elsewhere, SANITIZE=address,undefined adds a sanitizer.
+# BUILD=dir builds elsewhere, SANITIZE=address,undefined adds a sanitizer. HELPER=path is where the library looks for
+# the command when it is not beside the library.
 
 CC = gcc
 CXX = g++
@@ -13,6 +14,8 @@ BUILD = build
 PREFIX = /usr/local
 DESTDIR =
 libdir = $(PREFIX)/lib
+bindir = $(PREFIX)/bin
+HELPER = $(bindir)/mplogshim
 SANITIZE =
 V = 0
 Q = $(if $(filter 0,$(V)),@echo ' ' $@;)
@@ -36,9 +39,15 @@ LIBRARY_FLAGS = $(LTO) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-b
 LINK_FLAGS = -shared -Wl,-soname,libmplogshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,initfirst \
              -Wl,-z,noexecstack -Wl,-z,defs -Wl,--as-needed -Wl,--version-script=$(BUILD)/exports.map
 
+# The command is an ordinary program.
+TOOL_FLAGS = -fPIE -fvisibility=hidden
+TOOL_LINK_FLAGS = -pie -pthread -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,defs -Wl,--as-needed
+
 core = $(patsubst shim/%.c,$(BUILD)/shim/%.o,$(wildcard shim/core/*.c))
 preload = $(patsubst shim/%.c,$(BUILD)/shim/%.o,$(wildcard shim/preload/*.c)) \
           $(patsubst shim/%.S,$(BUILD)/shim/%.o,$(wildcard shim/preload/*.S))
+tool = $(patsubst shim/%.c,$(BUILD)/shim/%.o,$(wildcard shim/tool/*.c))
+tool_parts = $(filter-out %/main.o,$(tool))
 unit_tests = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c tests/fault/test_*.c))
 preload_programs = $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/preload/lib%,$(wildcard tests/preload/*.c)))
 preload_cxx_programs = $(patsubst tests/%.cc,$(BUILD)/tests/%,$(wildcard tests/preload/*.cc tests/account/*.cc))
@@ -48,10 +57,13 @@ bench_programs = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.
 programs = $(unit_tests) $(preload_programs) $(preload_cxx_programs) $(preload_libraries) $(account_programs) \
            $(bench_programs)
 
-all: $(BUILD)/libmplogshim.so
+all: $(BUILD)/libmplogshim.so $(BUILD)/mplogshim
 
 $(BUILD)/libmplogshim.so: $(core) $(preload) $(BUILD)/exports.map
 	$(Q)$(CC) $(CFLAGS) $(LTO) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload)
+
+$(BUILD)/mplogshim: $(core) $(tool)
+	$(Q)$(CC) $(CFLAGS) $(NO_LTO) $(SANITIZERS) $(TOOL_LINK_FLAGS) -o $@ $(core) $(tool) -lz
 
 # The exports are the names of the hook table and nothing else.
 $(BUILD)/exports.map: shim/preload/hooks.def
@@ -61,6 +73,18 @@ $(BUILD)/exports.map: shim/preload/hooks.def
 	        '-DHOOK_ALIAS(o,n)=o;' '-DHOOK_DATA(n)=n;' $< ; \
 	  echo 'local: *; };'; } > $@.new
 	@mv $@.new $@
+
+# Made anew when it names another path: make && make install PREFIX=/usr.
+$(BUILD)/helper: always
+	@mkdir -p $(@D)
+	@echo '$(HELPER)' | cmp -s - $@ || echo '$(HELPER)' >$@
+
+$(BUILD)/shim/core/log_helper.o: $(BUILD)/helper
+$(BUILD)/shim/core/log_helper.o: DEFINES += -DMPLOGSHIM_HELPER='"$(HELPER)"'
+
+$(BUILD)/shim/tool/%.o: shim/tool/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) $(TOOL_FLAGS) -c -o $@ $<
 
 $(BUILD)/shim/%.o: shim/%.c
 	@mkdir -p $(@D)
@@ -72,13 +96,13 @@ $(BUILD)/shim/%.o: shim/%.S
 
 tests: all $(programs)
 
-$(BUILD)/tests/unit/%: tests/unit/%.c $(core)
+$(BUILD)/tests/unit/%: tests/unit/%.c $(core) $(tool_parts)
 	@mkdir -p $(@D)
-	$(COMPILE) $(NO_LTO) -o $@ $< $(core) -lcmocka
+	$(COMPILE) $(NO_LTO) -pthread -o $@ $< $(tool_parts) $(core) -lcmocka -lz
 
-$(BUILD)/tests/fault/%: tests/fault/%.c $(core)
+$(BUILD)/tests/fault/%: tests/fault/%.c $(core) $(tool_parts)
 	@mkdir -p $(@D)
-	$(COMPILE) $(NO_LTO) -o $@ $< $(core) -lcmocka
+	$(COMPILE) $(NO_LTO) -pthread -o $@ $< $(tool_parts) $(core) -lcmocka -lz
 
 $(BUILD)/tests/preload/lib%.so: tests/preload/lib%.c
 	@mkdir -p $(@D)
@@ -109,14 +133,16 @@ bench: all $(bench_programs)
 install: all
 	install -d $(DESTDIR)$(libdir)
 	install -m 0755 $(BUILD)/libmplogshim.so $(DESTDIR)$(libdir)/libmplogshim.so
+	install -d $(DESTDIR)$(bindir)
+	install -m 0755 $(BUILD)/mplogshim $(DESTDIR)$(bindir)/mplogshim
 
 uninstall:
-	rm -f $(DESTDIR)$(libdir)/libmplogshim.so
+	rm -f $(DESTDIR)$(libdir)/libmplogshim.so $(DESTDIR)$(bindir)/mplogshim
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests check bench install uninstall clean
+.PHONY: always all tests check bench install uninstall clean
 .SECONDARY:
 
--include $(core:.o=.d) $(preload:.o=.d) $(patsubst %,%.d,$(programs:.so=))
+-include $(core:.o=.d) $(preload:.o=.d) $(tool:.o=.d) $(patsubst %,%.d,$(programs:.so=))

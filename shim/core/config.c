@@ -94,7 +94,7 @@ int config_reserve(struct config_parser *parser, size_t bound)
 }
 
 /* An interval of S, M or H counts within a day; days and weeks have a limit that only a mistake exceeds. */
-static uint32_t longest_interval(enum period_unit unit)
+uint32_t config_longest_interval(enum period_unit unit)
 {
     switch (unit) {
     case PERIOD_SECOND:
@@ -126,7 +126,7 @@ static int without_when(struct config_parser *parser, const struct settings *set
 /* Keys that depend on each other. A default that does not apply to this rule is silently left out of it. */
 static int check_period(struct config_parser *parser, struct settings *settings)
 {
-    struct period *period = &settings->rule.period;
+    struct period *period = &settings->rule.policy.period;
     bool on = period->unit != PERIOD_NONE;
     bool has_time = period->unit == PERIOD_DAY || period->unit == PERIOD_WEEK;
 
@@ -141,10 +141,10 @@ static int check_period(struct config_parser *parser, struct settings *settings)
             return without_when(parser, settings, KEY_AT);
         period->at = 0;
     }
-    if (period->interval > longest_interval(period->unit))
+    if (period->interval > config_longest_interval(period->unit))
         return config_error(parser, settings->places[KEY_INTERVAL],
                             "bad interval '%u': expected 1 to %u with this when", period->interval,
-                            longest_interval(period->unit));
+                            config_longest_interval(period->unit));
     return 0;
 }
 
@@ -164,10 +164,10 @@ int config_add_rule(struct config_parser *parser, struct place place, const char
     if (result != 0)
         return result;
 
-    bool periodic = rule->period.unit != PERIOD_NONE;
+    bool periodic = rule->policy.period.unit != PERIOD_NONE;
     if (!is_set(settings->given, KEY_NAMING))
-        rule->naming = periodic ? NAMING_TIME : NAMING_NUMBER;
-    if (!rule->utc && (periodic || rule->naming == NAMING_TIME))
+        rule->policy.naming = periodic ? NAMING_TIME : NAMING_NUMBER;
+    if (!rule->policy.utc && (periodic || rule->policy.naming == NAMING_TIME))
         parser->config->needs_zone = true;
     parser->rules[parser->count++] = *rule;
     return 0;
@@ -228,7 +228,7 @@ static int parse_logs(struct config_parser *parser, const struct settings *defau
 static int parse_defaults(struct config_parser *parser, const struct config_variables *variables,
                           struct settings *defaults)
 {
-    *defaults = (struct settings){.rule = {.period = {.interval = 1},
+    *defaults = (struct settings){.rule = {.policy = {.period = {.interval = 1}},
                                            .mode = -1,
                                            .owner = (uid_t)-1,
                                            .group = (gid_t)-1,

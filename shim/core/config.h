@@ -18,14 +18,22 @@ enum rule_naming { NAMING_NUMBER, NAMING_TIME };
 enum rule_lines { LINES_WHOLE, LINES_STRICT, LINES_OFF };
 enum rule_truncate { TRUNCATE_ROTATE, TRUNCATE_IGNORE, TRUNCATE_ALLOW };
 
+/* When to rotate and what to keep: the part of a rule that the first process to attach records for all (policy.h). */
+struct policy {
+    uint64_t max_bytes;   /* 0: off */
+    struct period period; /* unit PERIOD_NONE: off */
+    bool utc;
+    uint64_t backups;    /* archives; 0: all */
+    uint64_t max_age_ns; /* 0: any */
+    uint64_t max_total;  /* bytes; 0: any */
+    enum rule_naming naming;
+    unsigned compress; /* gzip level 1 to 9, or 0: not at all */
+};
+
 struct rule {
     const char *pattern;      /* absolute and normalised: no "//", "." or ".." */
     const char *pattern_real; /* the same with its leading literal components resolved; may be pattern itself */
-    uint64_t max_bytes;       /* 0: off */
-    struct period period;     /* unit PERIOD_NONE: off */
-    bool utc;
-    uint64_t backups; /* 0: all */
-    enum rule_naming naming;
+    struct policy policy;
     enum rule_lines lines;
     enum rule_truncate truncate;
     int mode;                 /* permission bits, or -1 */
@@ -33,6 +41,7 @@ struct rule {
     gid_t group;              /* or (gid_t)-1 */
     uint64_t lock_timeout_ns; /* 0: for ever */
     const char *lock_dir;     /* absolute, or NULL: beside the log */
+    const char *on_event;     /* absolute path of a program, or NULL */
 };
 
 struct config {

@@ -70,12 +70,13 @@ int config_set(struct config_parser *parser, struct settings *settings, struct p
     return 0;
 }
 
-/* '\' escapes ',' ';' '#' and itself; before anything else it stands for itself. */
+/* '\' escapes ',' ';' '#', a blank (which would be trimmed at the end) and itself; before anything else it stands for
+ * itself. */
 static void unescape(char *text)
 {
     char *out = text;
     for (; *text != '\0'; text++) {
-        if (text[0] == '\\' && text[1] != '\0' && strchr(",;#\\", text[1]))
+        if (text[0] == '\\' && text[1] != '\0' && strchr(",;#\\ ", text[1]))
             text++;
         *out++ = *text;
     }

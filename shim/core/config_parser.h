@@ -1,9 +1,9 @@
 /*
  * What the files that read a configuration share: the parser's state, keys, places of errors, patterns.
  *
- * Private to config*.c. At start only: no malloc, no stdio, no locale, no getenv. Text that is parsed is a private copy
- * that lives as long as the process, because a program may overwrite its environment (setproctitle); strings in rules
- * point into it.
+ * Private to config*.c, and to policy.c for keys and values. At start only: no malloc, no stdio, no locale, no getenv.
+ * Text that is parsed is a private copy that lives as long as the process, because a program may overwrite its
+ * environment (setproctitle); strings in rules point into it.
  */
 #ifndef MPLOGSHIM_CONFIG_PARSER_H
 #define MPLOGSHIM_CONFIG_PARSER_H
@@ -105,6 +105,9 @@ int config_reserve(struct config_parser *parser, size_t bound);
 /* Checks the keys of one rule together and appends the rule. `pattern` is as written, trimmed. Returns 0 or -EINVAL. */
 int config_add_rule(struct config_parser *parser, struct place place, const char *pattern, struct settings *settings);
 
+/* The longest interval that a unit may have, in units. */
+uint32_t config_longest_interval(enum period_unit unit);
+
 static inline bool config_is_blank(char byte)
 {
     return byte == ' ' || byte == '\t' || byte == '\r';
@@ -159,7 +162,7 @@ int config_set(struct config_parser *parser, struct settings *settings, struct p
 
 enum config_verdict { VALUE_GOOD, VALUE_BAD, VALUE_UNSUPPORTED };
 
-/* Reads the value of one key into the rule. */
+/* Reads the value of one key into the rule; a part of it may have changed when it is not good. */
 enum config_verdict config_parse_value(enum key key, const char *text, struct rule *rule);
 
 /* What an error line says was expected: of a bad value, and of one whose feature is not built in this version. */

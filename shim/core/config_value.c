@@ -21,7 +21,7 @@ static int find_word(const char *const words[], const char *word)
 
 static enum config_verdict parse_max_bytes(const char *text, struct rule *rule)
 {
-    return good_if(config_parse_size(text, &rule->max_bytes));
+    return good_if(config_parse_size(text, &rule->policy.max_bytes));
 }
 
 static bool equal_ignoring_case(const char *text, const char *upper_case)
@@ -43,15 +43,15 @@ static enum config_verdict parse_when(const char *text, struct rule *rule)
 
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         if (equal_ignoring_case(text, units[i].name)) {
-            rule->period.unit = units[i].unit;
-            rule->period.weekday = 0;
+            rule->policy.period.unit = units[i].unit;
+            rule->policy.period.weekday = 0;
             return VALUE_GOOD;
         }
     }
     if (config_upper(text[0]) != 'W' || text[1] < '0' || text[1] > '6' || text[2] != '\0')
         return VALUE_BAD;
-    rule->period.unit = PERIOD_WEEK;
-    rule->period.weekday = (uint32_t)(text[1] - '0');
+    rule->policy.period.unit = PERIOD_WEEK;
+    rule->policy.period.weekday = (uint32_t)(text[1] - '0');
     return VALUE_GOOD;
 }
 
@@ -61,23 +61,23 @@ static enum config_verdict parse_interval(const char *text, struct rule *rule)
     uint64_t number;
     if (!config_parse_number(text, INTERVAL_MAX, &number) || number == 0)
         return VALUE_BAD;
-    rule->period.interval = (uint32_t)number;
+    rule->policy.period.interval = (uint32_t)number;
     return VALUE_GOOD;
 }
 
 static enum config_verdict parse_at(const char *text, struct rule *rule)
 {
-    return good_if(config_parse_time_of_day(text, &rule->period.at));
+    return good_if(config_parse_time_of_day(text, &rule->policy.period.at));
 }
 
 static enum config_verdict parse_utc(const char *text, struct rule *rule)
 {
-    return good_if(config_parse_boolean(text, &rule->utc));
+    return good_if(config_parse_boolean(text, &rule->policy.utc));
 }
 
 static enum config_verdict parse_backups(const char *text, struct rule *rule)
 {
-    return good_if(config_parse_number(text, BACKUPS_MAX, &rule->backups));
+    return good_if(config_parse_number(text, BACKUPS_MAX, &rule->policy.backups));
 }
 
 static enum config_verdict parse_naming(const char *text, struct rule *rule)
@@ -85,7 +85,7 @@ static enum config_verdict parse_naming(const char *text, struct rule *rule)
     static const char *const words[] = {[NAMING_NUMBER] = "number", [NAMING_TIME] = "time", NULL};
     int word = find_word(words, text);
     if (word >= 0)
-        rule->naming = (enum rule_naming)word;
+        rule->policy.naming = (enum rule_naming)word;
     return good_if(word >= 0);
 }
 
@@ -142,37 +142,46 @@ static enum config_verdict parse_lines(const char *text, struct rule *rule)
     return good_if(word >= 0);
 }
 
+/* "gzip" is zlib's own default level. */
+static enum config_verdict parse_compress(const char *text, struct rule *rule)
+{
+    enum { LEVEL_DEFAULT = 6 };
+    unsigned level = 0;
+    if (strcmp(text, "gzip") == 0)
+        level = LEVEL_DEFAULT;
+    else if (strncmp(text, "gzip:", 5) == 0 && text[5] >= '1' && text[5] <= '9' && text[6] == '\0')
+        level = (unsigned)(text[5] - '0');
+    else if (strcmp(text, "none") != 0)
+        return VALUE_BAD;
+    rule->policy.compress = level;
+    return VALUE_GOOD;
+}
+
+static enum config_verdict parse_max_age(const char *text, struct rule *rule)
+{
+    return good_if(config_parse_duration(text, &rule->policy.max_age_ns));
+}
+
+static enum config_verdict parse_max_total(const char *text, struct rule *rule)
+{
+    return good_if(config_parse_size(text, &rule->policy.max_total));
+}
+
+static enum config_verdict parse_on_event(const char *text, struct rule *rule)
+{
+    bool none = strcmp(text, "none") == 0;
+    if (!none && (text[0] != '/' || text[strlen(text) - 1] == '/' || !config_is_clean(text)))
+        return VALUE_BAD;
+    rule->on_event = none ? NULL : text;
+    return VALUE_GOOD;
+}
+
 /* Keys whose feature is not built yet: a good value is refused as such, never ignored; the value that means "off" is
  * fine. */
 
 static enum config_verdict unsupported_unless(bool good, bool off)
 {
     return !good ? VALUE_BAD : off ? VALUE_GOOD : VALUE_UNSUPPORTED;
-}
-
-static enum config_verdict parse_compress(const char *text, struct rule *rule)
-{
-    (void)rule;
-    static const char *const words[] = {"none", "gzip", NULL};
-    bool level = strncmp(text, "gzip:", 5) == 0 && text[5] >= '1' && text[5] <= '9' && text[6] == '\0';
-    int word = find_word(words, text);
-    return unsupported_unless(level || word >= 0, word == 0);
-}
-
-static enum config_verdict parse_max_age(const char *text, struct rule *rule)
-{
-    (void)rule;
-    uint64_t age = 0;
-    bool good = config_parse_duration(text, &age);
-    return unsupported_unless(good, age == 0);
-}
-
-static enum config_verdict parse_max_total(const char *text, struct rule *rule)
-{
-    (void)rule;
-    uint64_t bytes = 0;
-    bool good = config_parse_size(text, &bytes);
-    return unsupported_unless(good, bytes == 0);
 }
 
 static enum config_verdict parse_lock(const char *text, struct rule *rule)
@@ -225,12 +234,6 @@ static enum config_verdict parse_forward(const char *text, struct rule *rule)
                               false);
 }
 
-static enum config_verdict parse_on_event(const char *text, struct rule *rule)
-{
-    (void)rule;
-    return unsupported_unless(text[0] == '/', false);
-}
-
 static const char size_expected[] = "a size such as 0, 4096, 512K, 10M or 2G, up to 2^62 bytes";
 static const char duration_expected[] = "0 or a duration such as 500ms, 5s, 10m, 2h, 30d or 4w, up to 146 years";
 static const char boolean_expected[] = "0 or 1";
@@ -248,10 +251,10 @@ static const struct key_rule {
     [KEY_AT] = {parse_at, "a time of day from 00:00:00 to 23:59:59", NULL},
     [KEY_UTC] = {parse_utc, boolean_expected, NULL},
     [KEY_BACKUPS] = {parse_backups, "a whole number from 0 (keep all) to 1000000000", NULL},
-    [KEY_MAX_AGE] = {parse_max_age, duration_expected, "0"},
-    [KEY_MAX_TOTAL] = {parse_max_total, size_expected, "0"},
+    [KEY_MAX_AGE] = {parse_max_age, duration_expected, NULL},
+    [KEY_MAX_TOTAL] = {parse_max_total, size_expected, NULL},
     [KEY_NAMING] = {parse_naming, "number or time", NULL},
-    [KEY_COMPRESS] = {parse_compress, "none, gzip, or gzip:1 to gzip:9", "none"},
+    [KEY_COMPRESS] = {parse_compress, "none, gzip, or gzip:1 to gzip:9", NULL},
     [KEY_MODE] = {parse_mode, "octal permission bits up to 0777 with at least owner write (0200), such as 0640", NULL},
     [KEY_OWNER] = {parse_owner, "user[:group], each a number or a name in /etc/passwd and /etc/group", NULL},
     [KEY_LOCK] = {parse_lock, "write or rotate", "write"},
@@ -269,7 +272,7 @@ static const struct key_rule {
     [KEY_PREFIX_ERROR] = {parse_prefix, prefix_expected, "no such key"},
     [KEY_PREFIX_CRITICAL] = {parse_prefix, prefix_expected, "no such key"},
     [KEY_FORWARD] = {parse_forward, "unix:/path, tcp:host:port or udp:host:port", "no such key"},
-    [KEY_ON_EVENT] = {parse_on_event, "the absolute path of a program", "no such key"},
+    [KEY_ON_EVENT] = {parse_on_event, "the absolute path of a program, or none", NULL},
 };
 
 enum config_verdict config_parse_value(enum key key, const char *text, struct rule *rule)

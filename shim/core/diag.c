@@ -266,6 +266,11 @@ static const char *const event_names[EVENT_COUNT] = {
     [EVENT_ARCHIVE_FAILED] = "archive_failed",
 };
 
+const char *diag_event_name(enum event event)
+{
+    return event_names[event];
+}
+
 /* Whether the event may be told now; else it is counted. The fields are plain: a lost count under a race is harmless.
  */
 static bool within_limits(struct diag_limits *limits, enum event event, uint32_t *left_out)
@@ -279,11 +284,14 @@ static bool within_limits(struct diag_limits *limits, enum event event, uint32_t
     return true;
 }
 
-void diag_event(struct diag_limits *limits, enum event event, const char *log, const char *format, ...)
+bool diag_event(struct diag_limits *limits, enum event event, const char *log, const char *format, ...)
 {
     uint32_t left_out = 0;
-    if (event == EVENT_ROTATED || !within_limits(limits, event, &left_out)) {
-        return;
+    if (event == EVENT_ROTATED) {
+        return true;
+    }
+    if (!within_limits(limits, event, &left_out)) {
+        return false;
     }
     struct line line;
     va_list arguments;
@@ -296,6 +304,7 @@ void diag_event(struct diag_limits *limits, enum event event, const char *log, c
         add_text(&line, " left_out=%u", left_out);
     }
     end_line(&line);
+    return true;
 }
 
 const char *diag_errno(int error)

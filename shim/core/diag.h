@@ -38,6 +38,9 @@ enum event {
     EVENT_COUNT
 };
 
+/* "rotated", "rotate_failed", ... */
+const char *diag_event_name(enum event event);
+
 /* Rate limiting state of one log: zero it once; one for each log. */
 struct diag_limits {
     int64_t last_second[EVENT_COUNT];
@@ -46,9 +49,10 @@ struct diag_limits {
 
 /*
  * Reports an event of a log: "mplogshim: lock_timeout log=/var/log/app.log DETAIL", at most one a second for each kind
- * and log, the next one with " left_out=N". EVENT_ROTATED is silent here.
+ * and log, the next one with " left_out=N". EVENT_ROTATED is silent here. Returns whether it was within the limits, and
+ * so told.
  */
-void diag_event(struct diag_limits *limits, enum event event, const char *log, const char *format, ...)
+bool diag_event(struct diag_limits *limits, enum event event, const char *log, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* snprintf for the conversions above: always terminated; returns the length that was written, without the NUL. */

@@ -3,16 +3,35 @@
 #include "../../include/mplogshim.h"
 #include "diag.h"
 #include "own.h"
+#include "policy.h"
 #include "sys.h"
+#include "sys_call.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* The page: lines of fixed width at fixed places, so that each is rewritten alone by whoever holds its lock. */
-enum { MAGIC_SIZE = 16, FIELD_SIZE = 32, RECORD_SIZE = 64, RECORD_OFFSET = 128 };
+enum {
+    MAGIC_SIZE = 16,
+    FIELD_SIZE = 32,
+    RECORD_OFFSET = 128,
+    RECORD_SIZE = 64,
+    ASKED_OFFSET = 512,
+    POLICY_OFFSET = 1024,
+    POLICY_SIZE = POLICY_WORDS * POLICY_WORD_SIZE,
+};
 static const char magic[MAGIC_SIZE + 1] = "mplogshim 1    \n";
-static const char *const field_names[LOCKFILE_FIELDS] = {[LOCKFILE_BEGUN] = "begun=", [LOCKFILE_SETTLED] = "settled="};
+static const struct {
+    const char *head;
+    off_t offset;
+} fields[LOCKFILE_FIELDS] = {
+    [LOCKFILE_BEGUN] = {"begun=", 16},
+    [LOCKFILE_SETTLED] = {"settled=", 48},
+    [LOCKFILE_FAILED] = {"failed=", 80},
+    [LOCKFILE_KEEPER] = {"keeper=", 192},
+};
 
 static int64_t min_length(int64_t length)
 {
@@ -35,7 +54,7 @@ static int open_file(struct lockfile *lockfile, const struct stat *log)
     const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     for (int attempt = 0; attempt < 3; attempt++) {
         int fd = own_open(lockfile->directory, lockfile->name, flags, 0);
-        if (fd != -ENOENT) {
+        if (fd != -ENOENT || log == NULL) {
             return fd;
         }
         fd = own_open(lockfile->directory, lockfile->name, flags | O_CREAT | O_EXCL, 0600);
@@ -99,6 +118,7 @@ void lockfile_close(struct lockfile *lockfile)
     } else if (lockfile->fd >= 0) {
         own_lost(&lockfile->fd);
     }
+    lockfile->attached = false;
 }
 
 bool lockfile_is_current(struct lockfile *lockfile)
@@ -110,6 +130,7 @@ bool lockfile_is_current(struct lockfile *lockfile)
     }
     if (sys.fstat(lockfile->fd, &mine) != 0 || !is_file(lockfile, &mine)) {
         own_lost(&lockfile->fd);
+        lockfile->attached = false;
         return false;
     }
     int error = sys.fstatat(lockfile->directory, lockfile->name, &there, AT_SYMLINK_NOFOLLOW);
@@ -160,20 +181,68 @@ void lockfile_release(const struct lockfile *lockfile, int byte)
     set_lock(lockfile, byte, F_UNLCK);
 }
 
+bool lockfile_is_held(const struct lockfile *lockfile, int byte)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return sys.fcntl(lockfile->fd, F_GETLK, (long)&lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/*
+ * An OFD lock is the open file description's: unlike a POSIX lock it outlives the process that took it as long as a
+ * fork child has the descriptor, and it is not lost when another descriptor of the file is closed.
+ */
+int lockfile_attach(struct lockfile *lockfile)
+{
+    struct flock lock = {
+        .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_ATTACHED, .l_len = 1, .l_pid = 0};
+    int error = sys.fcntl(lockfile->fd, F_OFD_SETLK, (long)&lock);
+    lockfile->attached = error == 0;
+    return error;
+}
+
+bool lockfile_has_others(const struct lockfile *lockfile)
+{
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_ATTACHED, .l_len = 1, .l_pid = 0};
+    return sys.fcntl(lockfile->fd, F_OFD_GETLK, (long)&lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/* Where there is an access control list, the group's bits are its mask: no entry of it can write without them. */
+bool lockfile_is_trusted(const struct lockfile *lockfile)
+{
+    struct stat status;
+    if (sys.fstat(lockfile->fd, &status) != 0) {
+        return false;
+    }
+    uid_t self = (uid_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0); /* libc's may be another preloaded library's */
+    return (status.st_uid == 0 || status.st_uid == self) && (status.st_mode & (S_IWGRP | S_IWOTH | S_ISVTX)) == 0;
+}
+
+void lockfile_distrust(const struct lockfile *lockfile)
+{
+    struct stat status;
+    if (sys.fstat(lockfile->fd, &status) == 0 && (status.st_mode & S_ISVTX) == 0) {
+        sys.fchmod(lockfile->fd, (status.st_mode & 0777) | S_ISVTX);
+    }
+}
+
 int64_t lockfile_generation(const struct lockfile *lockfile)
 {
     int64_t length = sys.lseek(lockfile->fd, 0, SEEK_END);
     return length < 0 ? length : min_length(length) - MPLOGSHIM_PAGE_SIZE;
 }
 
+/*
+ * No log is rotated a million million times: a length beyond that is a stranger's, who may have gone to the end of
+ * what the file system allows, where no file can be made longer. Then the count starts anew; at 1, because 0 would say
+ * that the log was never rotated. Generations are compared for being the same, so that everybody looks again;
+ * an archive that still has a pending name of the large generation counts as newer than those of the small ones.
+ */
 int lockfile_advance(const struct lockfile *lockfile, int64_t generation)
 {
-    return sys.ftruncate(lockfile->fd, MPLOGSHIM_PAGE_SIZE + generation + 1);
-}
-
-static off_t field_offset(enum lockfile_field field)
-{
-    return MAGIC_SIZE + FIELD_SIZE * (off_t)field;
+    const int64_t most = INT64_C(1) << 40;
+    int64_t next = generation < most ? generation + 1 : 1;
+    return sys.ftruncate(lockfile->fd, MPLOGSHIM_PAGE_SIZE + next);
 }
 
 static bool parse_decimal(const char *text, size_t length, int64_t *value)
@@ -196,11 +265,11 @@ static bool parse_decimal(const char *text, size_t length, int64_t *value)
 bool lockfile_read(const struct lockfile *lockfile, enum lockfile_field field, int64_t *value)
 {
     char line[FIELD_SIZE];
-    size_t head = strlen(field_names[field]);
-    if (sys.pread(lockfile->fd, line, sizeof line, field_offset(field)) != (ssize_t)sizeof line) {
+    size_t head = strlen(fields[field].head);
+    if (sys.pread(lockfile->fd, line, sizeof line, fields[field].offset) != (ssize_t)sizeof line) {
         return false;
     }
-    return memcmp(line, field_names[field], head) == 0 && line[FIELD_SIZE - 1] == '\n' &&
+    return memcmp(line, fields[field].head, head) == 0 && line[FIELD_SIZE - 1] == '\n' &&
            parse_decimal(line + head, FIELD_SIZE - 1 - head, value);
 }
 
@@ -215,15 +284,85 @@ static void put_decimal(char *text, size_t size, int64_t value)
     }
 }
 
-int lockfile_write(const struct lockfile *lockfile, enum lockfile_field field, int64_t value)
+/* A field at its place: name, "=", sign and digits, newline. */
+static int write_field(const struct lockfile *lockfile, const char *name, off_t offset, int64_t value)
 {
     char line[FIELD_SIZE];
-    size_t head = strlen(field_names[field]);
-    memcpy(line, field_names[field], head);
+    size_t head = strlen(name);
+    memcpy(line, name, head);
     put_decimal(line + head, FIELD_SIZE - 1 - head, value);
     line[FIELD_SIZE - 1] = '\n';
-    ssize_t written = sys.pwrite(lockfile->fd, line, sizeof line, field_offset(field));
+    ssize_t written = sys.pwrite(lockfile->fd, line, sizeof line, offset);
     return written < 0 ? (int)written : 0;
+}
+
+int lockfile_write(const struct lockfile *lockfile, enum lockfile_field field, int64_t value)
+{
+    return write_field(lockfile, fields[field].head, fields[field].offset, value);
+}
+
+/* What is written says nothing; it differs from the time before so that a person who looks sees that it is alive. */
+void lockfile_ask(const struct lockfile *lockfile)
+{
+    struct sys_signals signals;
+    sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than this offset */
+    write_field(lockfile, "asked=", ASKED_OFFSET, sys_now(CLOCK_REALTIME_COARSE));
+    sys_signals_restore(&signals);
+}
+
+/* All lines of a policy as they are recorded, so that one call reads or writes them: no reader sees half of it. */
+static void make_policy_lines(const struct policy *policy, char lines[POLICY_SIZE])
+{
+    memset(lines, ' ', POLICY_SIZE);
+    for (int i = 0; i < POLICY_WORDS; i++) {
+        char word[POLICY_WORD_SIZE];
+        char *line = lines + (size_t)i * POLICY_WORD_SIZE;
+        policy_word(policy, i, word);
+        memcpy(line, word, strlen(word));
+        line[POLICY_WORD_SIZE - 1] = '\n';
+    }
+}
+
+bool lockfile_read_policy(const struct lockfile *lockfile, struct policy *policy)
+{
+    char lines[POLICY_SIZE];
+    char again[POLICY_SIZE];
+    struct policy read = {.period = {.interval = 1}};
+    if (sys.pread(lockfile->fd, lines, sizeof lines, POLICY_OFFSET) != (ssize_t)sizeof lines) {
+        return false;
+    }
+    for (int i = 0; i < POLICY_WORDS; i++) {
+        char word[POLICY_WORD_SIZE];
+        size_t length = POLICY_WORD_SIZE - 1;
+        memcpy(word, lines + (size_t)i * POLICY_WORD_SIZE, length);
+        while (length > 0 && word[length - 1] == ' ') {
+            length--;
+        }
+        word[length] = '\0';
+        if (!policy_set_word(&read, i, word)) {
+            return false;
+        }
+    }
+    make_policy_lines(&read, again);
+    if (!policy_is_valid(&read) || memcmp(lines, again, sizeof lines) != 0) {
+        return false;
+    }
+    *policy = read;
+    return true;
+}
+
+int lockfile_write_policy(const struct lockfile *lockfile, const struct policy *policy)
+{
+    char lines[POLICY_SIZE];
+    struct sys_signals signals;
+    make_policy_lines(policy, lines);
+    sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than this offset */
+    ssize_t written = sys.pwrite(lockfile->fd, lines, sizeof lines, POLICY_OFFSET);
+    sys_signals_restore(&signals);
+    if (written < 0) {
+        return (int)written;
+    }
+    return written == (ssize_t)sizeof lines ? 0 : -EIO;
 }
 
 /* "record=" and three decimal numbers of these widths, and a newline. */

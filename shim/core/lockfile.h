@@ -8,6 +8,7 @@
 #ifndef MPLOGSHIM_LOCKFILE_H
 #define MPLOGSHIM_LOCKFILE_H
 
+#include "config.h"
 #include "name.h"
 
 #include <stdbool.h>
@@ -18,13 +19,14 @@ struct lockfile {
     int fd; /* one of the shim's own descriptors, or -1 */
     dev_t device;
     ino_t inode;
+    bool attached; /* this descriptor holds the shared lock that says so */
     int directory; /* where it lives: borrowed, or AT_FDCWD with an absolute name */
     char name[PATH_MAX];
 };
 
 /*
- * Opens the lock file, creating it with owner and permissions of the log (`log`). No link is followed;
- * -ELOOP, -EISDIR, -EINVAL for what is not a plain file. A page is made if there is none.
+ * Opens the lock file, creating it with owner and permissions of the log (`log`; NULL: not at all). No link is
+ * followed; -ELOOP, -EISDIR, -EINVAL for what is not a plain file. A page is made if there is none.
  */
 int lockfile_open(struct lockfile *lockfile, const struct stat *log);
 void lockfile_close(struct lockfile *lockfile);
@@ -40,13 +42,46 @@ void lockfile_release(const struct lockfile *lockfile, int byte);
 /* The number of rotations so far, or -errno. */
 int64_t lockfile_generation(const struct lockfile *lockfile);
 
-/* Makes the generation one larger. */
+/* Makes the generation, which is `generation`, one larger; after 2^40, 1. */
 int lockfile_advance(const struct lockfile *lockfile, int64_t generation);
 
-/* When the live file was begun (seconds of the epoch); the generation up to which archives have their final names. */
-enum lockfile_field { LOCKFILE_BEGUN, LOCKFILE_SETTLED, LOCKFILE_FIELDS };
+/*
+ * When the live file was begun (seconds of the epoch); the generation up to which archives are settled; errno of what
+ * last kept them from it, 0 if nothing did; the number of the keeper's socket (borrow.h).
+ */
+enum lockfile_field { LOCKFILE_BEGUN, LOCKFILE_SETTLED, LOCKFILE_FAILED, LOCKFILE_KEEPER, LOCKFILE_FIELDS };
 bool lockfile_read(const struct lockfile *lockfile, enum lockfile_field field, int64_t *value);
 int lockfile_write(const struct lockfile *lockfile, enum lockfile_field field, int64_t value);
+
+/* Whether another process holds the lock on one byte (MPLOGSHIM_LOCK_*). False also if that is not to be known. */
+bool lockfile_is_held(const struct lockfile *lockfile, int byte);
+
+/*
+ * Attaches: a shared lock that the kernel keeps for this open of the lock file and those that fork children inherit,
+ * until the last of them is closed. 0 or -errno.
+ */
+int lockfile_attach(struct lockfile *lockfile);
+
+/* Whether anybody is attached by another open of the lock file. */
+bool lockfile_has_others(const struct lockfile *lockfile);
+
+/*
+ * Whether the file is of the process's own user or root, and nobody else can write it. Not one that was marked because
+ * processes that gave up privileges have it open: owner and mode do not tell of them, and nobody but the owner can
+ * take the mark (the sticky bit, which means nothing on a file) away.
+ */
+bool lockfile_is_trusted(const struct lockfile *lockfile);
+void lockfile_distrust(const struct lockfile *lockfile);
+
+/*
+ * The recorded policy (policy.h), under the log's lock. False if there is none, or anything in it is not as
+ * lockfile_write_policy writes it. Whether to follow it is the caller's decision.
+ */
+bool lockfile_read_policy(const struct lockfile *lockfile, struct policy *policy);
+int lockfile_write_policy(const struct lockfile *lockfile, const struct policy *policy);
+
+/* Wakes the keeper (who watches the file for modifications). */
+void lockfile_ask(const struct lockfile *lockfile);
 
 /*
  * A write that a kill ends half way ends at a page of the file. Whoever is about to cross one says so first, so that

@@ -10,6 +10,7 @@
 #include "../../include/mplogshim.h"
 
 #include <errno.h>
+#include <stdarg.h>
 
 enum { SECOND = 1000000000 };
 
@@ -28,7 +29,21 @@ void log_failed(struct log *log, enum log_trouble trouble, const char *step, int
     log->retry_at[trouble] = sys_now(CLOCK_MONOTONIC_COARSE) + SECOND;
     if (!log->trouble[trouble]) {
         log->trouble[trouble] = true;
-        diag_event(&log->limits, events[trouble], log->path, "step=%s error=%s", step, diag_errno(error));
+        log_tell(log, events[trouble], "step=%s error=%s", step, diag_errno(error));
+    }
+}
+
+void log_tell(struct log *log, enum event event, const char *format, ...)
+{
+    va_list arguments;
+    struct log_told *told = &log->told[log->told_count < LOG_TOLD_MAX ? log->told_count : LOG_TOLD_MAX - 1];
+    va_start(arguments, format);
+    diag_vformat(told->detail, sizeof told->detail, format, arguments);
+    va_end(arguments);
+    told->event = event;
+    bool is_told = diag_event(&log->limits, event, log->path, "%s", told->detail);
+    if (is_told && log->rule->on_event != NULL && log->told_count < LOG_TOLD_MAX) {
+        log->told_count++;
     }
 }
 
@@ -39,9 +54,9 @@ void log_succeeded(struct log *log, enum log_trouble trouble)
     }
     log->trouble[trouble] = false;
     if (trouble == TROUBLE_LOCK) {
-        diag_event(&log->limits, EVENT_LOCK_RECOVERED, log->path, "locked again");
+        log_tell(log, EVENT_LOCK_RECOVERED, "locked again");
     } else if (trouble == TROUBLE_ROTATE || trouble == TROUBLE_LOOK) {
-        diag_event(&log->limits, EVENT_ROTATE_RECOVERED, log->path, "rotated again");
+        log_tell(log, EVENT_ROTATE_RECOVERED, "rotated again");
     }
 }
 
@@ -63,7 +78,9 @@ static int take_lock(struct log *log)
 {
     /* While the lock is not to be had, only as long as busy writers hold it: nobody waits for a stopped one twice. */
     enum { MILLISECOND = 1000000 };
+    const uint64_t KEEPER_PATIENCE = UINT64_C(5000000000);
     uint64_t timeout = log->trouble[TROUBLE_LOCK] ? MILLISECOND : log->rule->lock_timeout_ns;
+    timeout = log_keeping && timeout == 0 ? KEEPER_PATIENCE : timeout; /* nobody can make the keeper wait for ever */
     int error = open_lock(log);
     if (error == 0) {
         error = lockfile_acquire(&log->lock, MPLOGSHIM_LOCK_WRITE, timeout);
@@ -89,6 +106,9 @@ int log_lock_file(struct log *log)
     }
     log->locked = true;
     log_succeeded(log, TROUBLE_LOCK);
+    if (!log->lock.attached) {
+        log_agree(log);
+    }
     return 0;
 }
 
@@ -138,7 +158,7 @@ int64_t log_clock(void)
 
 static void plan_boundary(struct log *log)
 {
-    log->boundary = period_end(&log->rule->period, log->zone, log->begun);
+    log->boundary = period_end(&log->policy.period, log->zone, log->begun);
 }
 
 void log_set_begun(struct log *log, int64_t begun)
@@ -159,7 +179,16 @@ void log_read_begun(struct log *log, int64_t generation, const struct stat *live
     int64_t now = log_clock();
     int64_t begun;
     log->generation = generation;
-    if (log->lock.fd >= 0 && lockfile_read(&log->lock, LOCKFILE_BEGUN, &begun) && begun >= 0 &&
+    if (log_keeping && log->begun_of != 0 && !lockfile_is_trusted(&log->lock)) {
+        if (live != NULL && live->st_ino != log->begun_of) {
+            log->begun_of = live->st_ino;
+            log_set_begun(log, now); /* somebody else rotated */
+        }
+        return;
+    }
+    log->begun_of = live != NULL ? live->st_ino : log->begun_of;
+    bool believed = !log_keeping || lockfile_is_trusted(&log->lock);
+    if (log->lock.fd >= 0 && believed && lockfile_read(&log->lock, LOCKFILE_BEGUN, &begun) && begun >= 0 &&
         begun <= now + LOG_CLOCK_SLACK) {
         log->begun = begun;
         plan_boundary(log);

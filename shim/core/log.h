@@ -30,6 +30,8 @@ struct writer {
     dev_t device;      /* the file that fd is known to be */
     ino_t inode;
     int64_t generation; /* at which fd was proved to be the live file; -1: never */
+    bool astray;        /* it is known not to be the live file, which could not be followed */
+    int64_t inherited;  /* the same of the parent of this fork child; -1: none */
     uint32_t midline;   /* bytes written since the last newline, saturating */
     uint32_t held;      /* bytes of an unfinished line in `tail` */
     char *tail;         /* LOG_HOLD_MAX bytes, or NULL until needed */
@@ -46,8 +48,16 @@ struct directory {
     ino_t inode;
 };
 
+/* An event whose program is to be run once the locks are free. */
+enum { LOG_TOLD_MAX = 4, LOG_DETAIL_SIZE = 736 /* ten keys with two values each */ };
+struct log_told {
+    enum event event;
+    char detail[LOG_DETAIL_SIZE];
+};
+
 struct log {
     const struct rule *rule;
+    struct policy policy; /* the one that holds: the rule's, or the recorded one */
     const struct period_zone *zone;
     const char *base; /* within path */
     uint64_t path_hash;
@@ -61,10 +71,18 @@ struct log {
     bool locked;        /* the file lock is held */
     int64_t generation; /* of `begun` and `boundary`; -1: not read yet */
     int64_t begun;
+    ino_t begun_of; /* in a keeper: of the live file that was begun then */
     int64_t boundary;
-    int64_t proved;    /* the second in which live file and lock file were last looked at */
-    bool unsettled;    /* archives without their final names */
-    int64_t settle_at; /* monotonic nanoseconds: not before */
+    int64_t proved;       /* the second in which live file and lock file were last looked at */
+    bool unrecorded;      /* the policy could not be written into the lock file */
+    bool kept;            /* somebody else rotates: a keeper was there when it was last needed */
+    int64_t ask_at;       /* monotonic nanoseconds: not before, the keeper is asked again */
+    int64_t keep_at;      /* the same for starting one */
+    bool unsettled;       /* there is work for the helper */
+    int64_t settle_at;    /* monotonic nanoseconds: not before, it is looked for */
+    int64_t settle_pause; /* nanoseconds from one look to the next */
+    uint32_t told_count;
+    struct log_told told[LOG_TOLD_MAX];
     bool trouble[TROUBLE_COUNT];
     int64_t retry_at[TROUBLE_COUNT]; /* monotonic nanoseconds */
     struct diag_limits limits;
@@ -72,8 +90,10 @@ struct log {
     char path[PATH_MAX];
 };
 
-/* Once, before anything else. `local_zone` must stay valid. */
-void log_start(const struct period_zone *local_zone);
+/*
+ * Once, before anything else. `local_zone` must stay valid; one with count 0 is filled by `load` when a log needs it.
+ */
+void log_start(struct period_zone *local_zone, void (*load)(struct period_zone *zone));
 
 /*
  * `flags` are the access mode and O_APPEND of fd; `inherited`: not opened by this process.
@@ -130,9 +150,6 @@ struct writer *log_writer_of(const struct stat *status);
 
 /* What opening with O_TRUNC does, by the rule. 0 or -errno of the truncation asked for with truncate=allow. */
 int log_truncate(struct writer *writer, int fd);
-
-/* Gives pending archives of this process's logs their final names, without a bound on the work. For exit. */
-void log_settle_all(void);
 
 /*
  * The log whose lock file `status` is, or NULL: with the locks between threads held, so that no file lock is. For

@@ -88,10 +88,14 @@ static int open_lock_directory(struct log *log)
     return error;
 }
 
+int log_name_lock(const struct rule *rule, const char *path, char *name)
+{
+    return rule->lock_dir == NULL ? name_lock(strrchr(path, '/') + 1, name) : name_in_lock_directory(path, name);
+}
+
 int log_open_directories(struct log *log)
 {
-    int error = log->rule->lock_dir == NULL ? name_lock(log->base, log->lock.name)
-                                            : name_in_lock_directory(log->path, log->lock.name);
+    int error = log_name_lock(log->rule, log->path, log->lock.name);
     error = error != 0 ? error : log_open_directory(log);
     return error != 0 ? error : open_lock_directory(log);
 }

@@ -5,6 +5,7 @@
  */
 #include "log_private.h"
 
+#include "borrow.h"
 #include "guard.h"
 #include "name.h"
 #include "own.h"
@@ -62,6 +63,20 @@ static int replace(struct writer *writer, int fd, const struct stat *live, int64
     return 0;
 }
 
+/*
+ * Opens the live file as the writer would. A process that may not any more (it gave up privileges, or the directory may
+ * not be searched) has its keeper do it.
+ */
+static int open_as(const struct log *log, const struct writer *writer)
+{
+    int fd = own_open(log->directory.fd, log->base, log_open_flags(writer), 0);
+    if (fd != -EACCES || log_keeping) {
+        return fd;
+    }
+    fd = borrow_live(&log->lock, writer->fd);
+    return fd == -ESRCH ? -EACCES : fd;
+}
+
 /* Duplicates of one open, which shared a file description, share the new one. */
 static void replace_group(struct log *log, const struct writer *member, int fd, const struct stat *live,
                           int64_t generation)
@@ -93,7 +108,7 @@ void log_adopt(struct log *log, const struct writer *opener, int fd, const struc
             continue; /* not this log's any more: its own next write finds that out */
         }
         struct stat status;
-        int other = own_open(log->directory.fd, log->base, log_open_flags(writer), 0);
+        int other = open_as(log, writer);
         if (other >= 0 && sys.fstat(other, &status) == 0 && same_file(&status, live)) {
             replace_group(log, writer, other, live, generation);
         }
@@ -138,18 +153,19 @@ static int open_live(struct log *log, const struct writer *writer, int64_t gener
     struct stat there;
     int error = sys.fstatat(log->directory.fd, log->base, &there, AT_SYMLINK_NOFOLLOW);
     int fd = error;
+    bool hidden = error == -EACCES; /* the directory may not be searched: only the keeper sees what lies there */
     if (error == 0 && !S_ISREG(there.st_mode)) {
         return -EINVAL;
     }
-    if (error == 0) {
-        fd = own_open(log->directory.fd, log->base, log_open_flags(writer), 0);
+    if (error == 0 || hidden) {
+        fd = open_as(log, writer);
     }
     if (fd == -ENOENT) {
         fd = make_live(log, writer, generation);
         error = fd < 0 ? fd : sys.fstat(fd, live);
     } else if (fd >= 0) {
         error = sys.fstat(fd, live);
-        if (error == 0 && !same_file(live, &there)) {
+        if (error == 0 && (hidden ? !S_ISREG(live->st_mode) : !same_file(live, &there))) {
             error = -ELOOP;
         }
     }
@@ -227,18 +243,6 @@ static int renew_lock(struct log *log, const struct stat *mine, int64_t *generat
     return error;
 }
 
-/*
- * Somebody rotated, and gives the archive its name unless he died. Whoever still writes then sees to it after a while.
- */
-static void expect_settling(struct log *log, int64_t generation)
-{
-    int64_t settled;
-    if (!log->unsettled && (!lockfile_read(&log->lock, LOCKFILE_SETTLED, &settled) || settled != generation)) {
-        log->unsettled = generation > 0;
-        log->settle_at = sys_now(CLOCK_MONOTONIC_COARSE) + 2LL * SECOND;
-    }
-}
-
 int log_look_again(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat mine;
@@ -255,19 +259,27 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation)
         log_prove_directories(log);
         renew_lock(log, &mine, &generation);
         log->proved = second;
+        if (log->unrecorded && log->locked) {
+            log_agree(log);
+        }
     }
     int found = sys.fstatat(log->directory.fd, log->base, &live, AT_SYMLINK_NOFOLLOW);
-    if (found != 0 || !log_is_file(writer, &live)) {
+    /* Where the directory may not be searched, the generation alone must tell. */
+    bool unseen =
+        found == -EACCES && !writer->astray && (writer->generation == generation || writer->inherited == generation);
+    if (!unseen && (found != 0 || !log_is_file(writer, &live))) {
         int error = follow(log, writer, generation);
-        if (error != 0) {
+        writer->astray = error != 0;
+        bool keeper_does = (error == -EACCES || error == -EPERM) && log_ask_keeper(log);
+        if (error != 0 && !keeper_does) {
             log_failed(log, TROUBLE_ROTATE, "reopen", error);
-        } else {
+        } else if (error == 0) {
             log_succeeded(log, TROUBLE_ROTATE);
         }
     }
     if (log->locked && generation != log->generation) {
         log_read_begun(log, generation, found == 0 ? &live : NULL);
-        expect_settling(log, generation);
+        log_expect_settling(log, generation, 2LL * SECOND); /* somebody rotated, and sees to it unless he died */
     }
     writer->generation = proved_at(log, generation);
     log->proved = log->locked ? log->proved : -1;

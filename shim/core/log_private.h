@@ -1,5 +1,5 @@
 /*
- * Shared by log.c, log_write.c, log_rotate.c and log_registry.c: what happens to a log under its locks.
+ * Shared by the files of a log (log*.c): what happens to it under its locks.
  */
 #ifndef MPLOGSHIM_LOG_PRIVATE_H
 #define MPLOGSHIM_LOG_PRIVATE_H
@@ -14,9 +14,6 @@ void log_unlock(struct log *log);
 int log_lock_file(struct log *log);
 void log_unlock_file(struct log *log);
 
-/* With no lock held: gives pending archives their names, a bounded number at a time. */
-void log_settle_some(struct log *log);
-
 /* Starts or ends a trouble: one event at each, and a retry a second after the last try. */
 bool log_may_try(const struct log *log, enum log_trouble trouble);
 void log_failed(struct log *log, enum log_trouble trouble, const char *step, int error);
@@ -29,6 +26,12 @@ void log_succeeded(struct log *log, enum log_trouble trouble);
  */
 int log_look_again(struct log *log, struct writer *writer, int64_t generation);
 
+/*
+ * Under both locks: whether the log's keeper rotates for this process, which may not; then it was asked. It is looked
+ * for again while nothing comes of it.
+ */
+bool log_ask_keeper(struct log *log);
+
 /* Under both locks: takes the live file away under a pending name and puts a new one in its place. 0 or -errno. */
 int log_rotate(struct log *log, struct writer *writer);
 
@@ -39,6 +42,19 @@ enum { LOG_CLOCK_SLACK = 86400 };
 int64_t log_clock(void);
 void log_read_begun(struct log *log, int64_t generation, const struct stat *live);
 void log_set_begun(struct log *log, int64_t begun);
+
+/*
+ * This process is a log's keeper (log_keep.h): it obeys no record, attaches to nothing, asks nobody, and believes a
+ * lock file only that nobody else could write.
+ */
+extern bool log_keeping;
+
+/* Under both locks, with the descriptor proved: whether `length` more bytes want a rotation first. `size`: of the file.
+ */
+bool log_is_due(struct log *log, const struct writer *writer, off_t size, size_t length);
+
+/* Whether the live file of this size ends with a whole line; true if that is not to be known. */
+bool log_ends_in_newline(const struct log *log, off_t size);
 
 /* Whether a file is the one that the writer's descriptor is known to be. */
 bool log_is_file(const struct writer *writer, const struct stat *status);
@@ -60,8 +76,8 @@ bool log_prove(const struct writer *writer);
 /* At start: the root directory by which paths are meant. */
 void log_note_root(void);
 
-/* Gives a log's pending archives their names for the last time, and then does `end`, while nobody else settles. */
-void log_settle_last(struct log *log, void (*end)(struct log *log));
+/* The lock file's name within its directory, in name[NAME_SIZE], of the log at `path`. 0 or -ENAMETOOLONG. */
+int log_name_lock(const struct rule *rule, const char *path, char *name);
 
 /* Opens the log's directory by its path. 0 or -errno. */
 int log_open_directory(struct log *log);
@@ -79,7 +95,19 @@ bool log_has_rotations(const char *path, const struct rule *rule);
 /* Calls `visit` for every log that this process knows. */
 void log_visit(void (*visit)(struct log *log));
 
+/* Under both locks, once for each open of the lock file: which policy holds, by the record and the rule. */
+void log_agree(struct log *log);
+
+/* If the lock file says that archives wait for the helper: it is looked for from `delay` nanoseconds on. */
+void log_expect_settling(struct log *log, int64_t generation, int64_t delay);
+
+/* The zone that the policy's times are in. */
+const struct period_zone *log_zone(const struct policy *policy);
+
+/* Tells an event, and has its program run when the locks are free. */
+void log_tell(struct log *log, enum event event, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* In a fork child. */
-void log_settle_forked(void);
+void log_helper_forked(void);
 
 #endif

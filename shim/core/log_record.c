@@ -64,7 +64,7 @@ static size_t write_bytes(int fd, struct record *record, size_t skip, size_t len
 
 static bool boundary_passed(struct log *log, off_t size)
 {
-    if (log->rule->period.unit == PERIOD_NONE) {
+    if (log->policy.period.unit == PERIOD_NONE) {
         return false;
     }
     int64_t now = log_clock();
@@ -79,9 +79,9 @@ static bool boundary_passed(struct log *log, off_t size)
     return now >= log->boundary;
 }
 
-static bool is_due(struct log *log, const struct writer *writer, off_t size, size_t length)
+bool log_is_due(struct log *log, const struct writer *writer, off_t size, size_t length)
 {
-    uint64_t max_bytes = log->rule->max_bytes;
+    uint64_t max_bytes = log->policy.max_bytes;
     if (writer->midline > 0 && writer->midline < LOG_HOLD_MAX) {
         return false; /* not between the pieces of one line */
     }
@@ -89,11 +89,17 @@ static bool is_due(struct log *log, const struct writer *writer, off_t size, siz
     return full || boundary_passed(log, size);
 }
 
+/* Not while it is known to fail, or the keeper was just asked. */
+static bool may_rotate(const struct log *log)
+{
+    return log_may_try(log, TROUBLE_ROTATE) && (!log->kept || sys_now(CLOCK_MONOTONIC_COARSE) >= log->ask_at);
+}
+
 /* How much of the next `length` bytes goes into a file of `size`: all, unless the record is larger than a file may be.
  */
 static size_t piece_length(const struct log *log, struct record *record, size_t skip, size_t length, uint64_t size)
 {
-    uint64_t max_bytes = log->rule->max_bytes;
+    uint64_t max_bytes = log->policy.max_bytes;
     if (max_bytes == 0 || record->length <= max_bytes) {
         return length;
     }
@@ -103,7 +109,7 @@ static size_t piece_length(const struct log *log, struct record *record, size_t 
     return whole > 0 ? whole : line_first(record->pieces, count, length);
 }
 
-static bool last_byte_is_newline(const struct log *log, off_t size)
+bool log_ends_in_newline(const struct log *log, off_t size)
 {
     char last = '\n';
     int fd = own_open(log->directory.fd, log->base, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
@@ -122,7 +128,7 @@ static void guard_pages(struct log *log, const struct writer *writer, off_t size
 {
     off_t used = size % LOCKFILE_FILE_PAGE;
     if (used == 0 && size > 0 && writer->midline == 0 && lockfile_is_broken(&log->lock, writer->generation, size) &&
-        !last_byte_is_newline(log, size)) {
+        !log_ends_in_newline(log, size)) {
         const struct iovec newline = {.iov_base = (char[]){'\n'}, .iov_len = 1};
         sys.writev(writer->fd, &newline, 1);
         size++;
@@ -157,7 +163,7 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
     }
     log_succeeded(log, TROUBLE_LOOK);
     size_t piece = piece_length(log, record, skip, length, (uint64_t)size);
-    if (is_due(log, writer, size, piece) && log_may_try(log, TROUBLE_ROTATE)) {
+    if (log_is_due(log, writer, size, piece) && may_rotate(log)) {
         int error = log_rotate(log, writer);
         if (error == -EAGAIN) { /* it is not the live file any more */
             error = log_look_again(log, writer, generation);
@@ -170,7 +176,7 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
         }
         piece = piece_length(log, record, skip, length, size > 0 ? (uint64_t)size : 0);
     }
-    piece = log->trouble[TROUBLE_ROTATE] ? length : piece;
+    piece = log->trouble[TROUBLE_ROTATE] || log->kept ? length : piece;
     guard_pages(log, writer, size, piece);
     return (ssize_t)piece;
 }

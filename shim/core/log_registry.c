@@ -3,8 +3,8 @@
  */
 #include "log_private.h"
 
-#include "archive.h"
 #include "guard.h"
+#include "log_helper.h"
 #include "own.h"
 #include "sys.h"
 
@@ -24,13 +24,34 @@ static struct writer *free_writers;
 static uint64_t use_clock;
 static uint64_t open_count;
 static struct period_zone utc_zone;
-static const struct period_zone *local_zone;
+static struct period_zone *local_zone;
+static void (*load_zone)(struct period_zone *zone);
+static bool zone_loaded;
+static uint32_t zone_mutex;
 
-void log_start(const struct period_zone *zone)
+void log_start(struct period_zone *zone, void (*load)(struct period_zone *zone))
 {
     period_zone_utc(&utc_zone);
     local_zone = zone;
+    load_zone = load;
+    zone_loaded = zone->count > 0;
     log_note_root();
+}
+
+/* A policy that another process recorded may be the first to need local time. Without a clock boundary nothing does. */
+const struct period_zone *log_zone(const struct policy *policy)
+{
+    if (policy->utc || policy->period.unit == PERIOD_NONE) {
+        return &utc_zone;
+    }
+    if (!__atomic_load_n(&zone_loaded, __ATOMIC_ACQUIRE) && guard_mutex_lock(&zone_mutex, SECOND)) {
+        if (!zone_loaded) {
+            load_zone(local_zone);
+            __atomic_store_n(&zone_loaded, true, __ATOMIC_RELEASE);
+        }
+        guard_mutex_unlock(&zone_mutex);
+    }
+    return zone_loaded ? local_zone : &utc_zone;
 }
 
 static struct writer *writer_at(size_t index)
@@ -70,7 +91,8 @@ static void close_idle(void)
         }
     }
     if (idle > IDLE_MAX) {
-        log_settle_last(oldest, close_log);
+        log_helper_call(oldest);
+        close_log(oldest);
     }
 }
 
@@ -97,6 +119,19 @@ static struct log *unused(void)
     return log_count < LOG_MAX && logs[log_count] != NULL ? logs[log_count++] : NULL;
 }
 
+/*
+ * Attaches at the open if nobody holds the lock just now, so that a keeper knows of processes that never write; else
+ * the first write does. Nobody else knows this log yet.
+ */
+static void agree_at_once(struct log *log)
+{
+    if (lockfile_acquire(&log->lock, MPLOGSHIM_LOCK_WRITE, UINT64_MAX) == 0) {
+        log->locked = true;
+        log_agree(log);
+        log_unlock_file(log);
+    }
+}
+
 static struct log *open_log(const char *path, uint64_t hash, const struct rule *rule, const struct stat *status)
 {
     size_t length = strlen(path);
@@ -111,7 +146,8 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     memcpy(log->path, path, length + 1);
     log->base = log->path + (base - path) + 1;
     log->rule = rule;
-    log->zone = rule->utc ? &utc_zone : local_zone;
+    log->policy = rule->policy;
+    log->zone = log_zone(&rule->policy);
     log->scratch = scratch;
     log->directory.fd = log->lock_directory.fd = log->lock.fd = -1;
     log->generation = log->proved = -1;
@@ -122,9 +158,8 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
         log_failed(log, TROUBLE_LOCK, "open", error);
         return log;
     }
-    int64_t settled = 0;
-    log->unsettled = lockfile_read(&log->lock, LOCKFILE_SETTLED, &settled) ? settled != lockfile_generation(&log->lock)
-                                                                           : lockfile_generation(&log->lock) > 0;
+    agree_at_once(log);
+    log_expect_settling(log, lockfile_generation(&log->lock), 0);
     return log;
 }
 
@@ -201,7 +236,8 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
                                 .shows_append = (flags & O_APPEND) != 0,
                                 .device = status->st_dev,
                                 .inode = status->st_ino,
-                                .generation = -1};
+                                .generation = -1,
+                                .inherited = -1};
     struct writer *writer = log == NULL ? NULL : add_writer(log, &kind);
     guard_mutex_unlock(&registry_mutex);
     return writer;
@@ -220,7 +256,7 @@ struct writer *log_attach_duplicate(const struct writer *from, int fd)
     kind.fd = fd;
     kind.device = status.st_dev;
     kind.inode = status.st_ino;
-    kind.generation = -1;
+    kind.generation = kind.inherited = -1;
     if (kind.log != NULL) {
         writer = add_writer(kind.log, &kind);
     }
@@ -259,6 +295,22 @@ bool log_was_rotated(const char *path, const struct rule *rule)
     bool rotated = log_has_rotations(path, rule);
     guard_mutex_unlock(&registry_mutex);
     return rotated;
+}
+
+struct log *log_keep_off_lock(const struct stat *status)
+{
+    for (size_t i = 0; i < log_count; i++) {
+        if (logs[i]->path_hash != 0 && logs[i]->lock.fd >= 0 && logs[i]->lock.inode == status->st_ino &&
+            logs[i]->lock.device == status->st_dev && log_lock(logs[i]) == 0) {
+            return logs[i];
+        }
+    }
+    return NULL;
+}
+
+void log_allow_lock(struct log *log)
+{
+    log_unlock(log);
 }
 
 void log_visit(void (*visit)(struct log *log))
@@ -304,15 +356,18 @@ void log_fork_done(void)
 void log_forked(void)
 {
     registry_mutex = 0;
-    log_settle_forked();
+    zone_mutex = 0;
+    log_helper_forked();
     own_forked();
     for (size_t i = 0; i < log_count; i++) {
         logs[i]->mutex = 0;
         logs[i]->locked = false;
         logs[i]->proved = -1;
+        logs[i]->unsettled = false; /* the parent sees to it */
     }
     for (size_t i = 0; i < writer_count; i++) {
         writer_at(i)->held = 0;
+        writer_at(i)->inherited = writer_at(i)->generation;
         writer_at(i)->generation = -1;
     }
 }

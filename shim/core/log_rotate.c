@@ -10,6 +10,8 @@
 #include "own.h"
 #include "sys.h"
 
+#include "../../include/mplogshim.h"
+
 #include <errno.h>
 #include <linux/fs.h>
 
@@ -218,7 +220,23 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
     sys.close(fd);
     log->unsettled = true;
     log->settle_at = 0;
+    log->settle_pause = 0;
     return log_is_file(writer, &live) ? 0 : -EBUSY;
+}
+
+bool log_ask_keeper(struct log *log)
+{
+    enum { PAUSE = 20000000 };
+    bool had_one = log->kept;
+    log->kept = !log_keeping && lockfile_is_held(&log->lock, MPLOGSHIM_LOCK_KEEPER);
+    if (log->kept) {
+        lockfile_ask(&log->lock);
+        log->ask_at = sys_now(CLOCK_MONOTONIC) + PAUSE;
+    } else if (had_one) {
+        log_failed(log, TROUBLE_ROTATE, "keeper", -ESRCH); /* it was killed */
+    }
+    /* Or it was started just now, and does not have its byte yet. */
+    return log->kept || sys_now(CLOCK_MONOTONIC_COARSE) < log->keep_at;
 }
 
 int log_rotate(struct log *log, struct writer *writer)
@@ -228,9 +246,15 @@ int log_rotate(struct log *log, struct writer *writer)
     if (guard_foreign_process()) {
         return -EAGAIN; /* its descriptors are not its parent's, and the memory is */
     }
+    if (log->kept && log_ask_keeper(log)) {
+        return -EINPROGRESS;
+    }
     sys_signals_block(&signals);
     int error = rotate_steps(log, writer, &step);
     sys_signals_restore(&signals);
+    if ((error == -EACCES || error == -EPERM) && log_ask_keeper(log)) {
+        return -EINPROGRESS;
+    }
     if (error == NOT_LIVE) {
         log->proved = -1;
         return -EAGAIN;

@@ -4,6 +4,7 @@
 #include "log_private.h"
 
 #include "line.h"
+#include "log_helper.h"
 #include "log_record.h"
 #include "own.h"
 #include "sys.h"
@@ -179,7 +180,7 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
     if (defer) {
         sys_signals_resume(before);
     }
-    log_settle_some(log);
+    log_helper_call(log);
     return result;
 }
 
@@ -259,7 +260,7 @@ int log_truncate(struct writer *writer, int fd)
     }
     log_unlock_file(log);
     log_unlock(log);
-    log_settle_some(log);
+    log_helper_call(log);
     return error;
 }
 

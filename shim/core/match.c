@@ -233,11 +233,6 @@ static const char *base_of(const char *path)
     return slash && slash[1] != '\0' ? slash + 1 : NULL;
 }
 
-static bool is_hidden(const struct name *name)
-{
-    return name->kind == NAME_LOCK || name->kind == NAME_PENDING;
-}
-
 /*
  * Puts the path of a log together from the directory of `path` (up to `base`) and the log's base name. False if it does
  * not fit.
@@ -263,7 +258,7 @@ static __attribute__((noinline)) bool hidden_file_of_log(const struct config *co
            find_rule(config, log_path, log_path + strlen(log_path));
 }
 
-/* Whether a path is a file of ours: a lock file or an archive of any log that a rule means. */
+/* Whether a path is a file of ours: a hidden one or an archive of any log that a rule means. */
 static bool belongs_to_log(const struct config *config, const char *path, const char *base)
 {
     struct name parsed;
@@ -271,8 +266,8 @@ static bool belongs_to_log(const struct config *config, const char *path, const 
     for (unsigned nth = 0; (length = name_base(base, nth, &parsed)) > 0; nth++) {
         if (length > MPLOGSHIM_BASE_MAX)
             continue;
-        if (is_hidden(&parsed) ? hidden_file_of_log(config, path, base, length)
-                               : find_rule(config, path, base + length) != NULL)
+        if (name_is_hidden(parsed.kind) ? hidden_file_of_log(config, path, base, length)
+                                        : find_rule(config, path, base + length) != NULL)
             return true;
     }
     return false;
@@ -337,9 +332,9 @@ const struct rule *match_stale(const struct config *config, const char *path, ch
     struct name parsed;
     size_t log_length;
     for (unsigned nth = 0; (log_length = name_base(name, nth, &parsed)) > 0; nth++) {
-        if (parsed.gzip || parsed.kind == NAME_LOCK)
+        if (parsed.gzip || parsed.kind == NAME_LOCK || parsed.kind == NAME_WORK)
             continue;
-        if (make_log_path(path, base, name + is_hidden(&parsed), log_length, log_path, size) &&
+        if (make_log_path(path, base, name + name_is_hidden(parsed.kind), log_length, log_path, size) &&
             (rule = match_log(config, log_path)))
             return rule;
     }

@@ -51,13 +51,19 @@ static int finish(struct builder *builder)
     return builder->too_long ? -ENAMETOOLONG : 0;
 }
 
-int name_lock(const char *base, char *out)
+/* ".app.log.lock" and its like. */
+static int make_hidden(const char *base, const char *suffix, char *out)
 {
     struct builder builder = {.out = out};
     append(&builder, ".");
     append(&builder, base);
-    append(&builder, MPLOGSHIM_LOCK_SUFFIX);
+    append(&builder, suffix);
     return finish(&builder);
+}
+
+int name_lock(const char *base, char *out)
+{
+    return make_hidden(base, MPLOGSHIM_LOCK_SUFFIX, out);
 }
 
 int name_pending(const char *base, uint64_t generation, int64_t begun, char *out)
@@ -75,11 +81,12 @@ int name_pending(const char *base, uint64_t generation, int64_t begun, char *out
 
 int name_fresh(const char *base, char *out)
 {
-    struct builder builder = {.out = out};
-    append(&builder, ".");
-    append(&builder, base);
-    append(&builder, MPLOGSHIM_FRESH_SUFFIX);
-    return finish(&builder);
+    return make_hidden(base, MPLOGSHIM_FRESH_SUFFIX, out);
+}
+
+int name_squeeze(const char *base, char *out)
+{
+    return make_hidden(base, MPLOGSHIM_SQUEEZE_SUFFIX, out);
 }
 
 int name_number(const char *base, uint64_t number, bool gzip, char *out)
@@ -251,6 +258,8 @@ static struct name parse_hidden(const char *suffix)
     struct name name = {.kind = NAME_PENDING};
     if (strcmp(suffix, MPLOGSHIM_LOCK_SUFFIX) == 0)
         return (struct name){.kind = NAME_LOCK};
+    if (strcmp(suffix, MPLOGSHIM_FRESH_SUFFIX) == 0 || strcmp(suffix, MPLOGSHIM_SQUEEZE_SUFFIX) == 0)
+        return (struct name){.kind = NAME_WORK};
     if (take(&suffix, ".") && take_generation(&suffix, &name.generation) && take(&suffix, ".") &&
         take_time(&suffix, &name.begun) && strcmp(suffix, MPLOGSHIM_PENDING_SUFFIX) == 0)
         return name;
@@ -312,6 +321,7 @@ static unsigned rank(enum name_kind kind)
     case NAME_PENDING:
         return 2;
     case NAME_LOCK:
+    case NAME_WORK:
     case NAME_OTHER:
         break;
     }
@@ -330,8 +340,11 @@ int name_compare(const struct name *a, const struct name *b)
     case NAME_NUMBER:
         return compare(b->number, a->number); /* .1 is the newest */
     case NAME_PENDING:
-        return compare(a->generation, b->generation);
+        /* Generations start anew when the lock file is deleted; within one second they alone tell. */
+        return a->begun != b->begun ? (a->begun > b->begun) - (a->begun < b->begun)
+                                    : compare(a->generation, b->generation);
     case NAME_LOCK:
+    case NAME_WORK:
     case NAME_OTHER:
         break;
     }

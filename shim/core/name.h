@@ -19,10 +19,19 @@ int name_pending(const char *base, uint64_t generation, int64_t begun, char *out
 int name_number(const char *base, uint64_t number, bool gzip, char *out); /* app.log.7[.gz] */
 /* ".app.log.new": where the new file waits when names cannot be exchanged in one step. */
 int name_fresh(const char *base, char *out);
+/* ".app.log.squeeze": an archive that is being compressed, until it is complete. */
+int name_squeeze(const char *base, char *out);
 int name_time(const char *base, const char *period, uint64_t sequence, bool gzip,
               char *out); /* app.log.2026-11-20[.1][.gz] */
 
-enum name_kind { NAME_OTHER, NAME_LOCK, NAME_PENDING, NAME_NUMBER, NAME_TIME };
+/* NAME_WORK: what name_fresh and name_squeeze make. */
+enum name_kind { NAME_OTHER, NAME_LOCK, NAME_WORK, NAME_PENDING, NAME_NUMBER, NAME_TIME };
+
+/* Whether it is one of the hidden names, which begin with a '.' that is not the log's. */
+static inline bool name_is_hidden(enum name_kind kind)
+{
+    return kind == NAME_LOCK || kind == NAME_WORK || kind == NAME_PENDING;
+}
 
 /* What a name in a log's directory is to the log `base`. Numbers have no leading zeros and are at least 1. */
 struct name {
@@ -45,7 +54,7 @@ struct name name_parse(const char *base, const char *name);
 size_t name_base(const char *name, unsigned nth, struct name *parsed);
 
 /* Order of two archives of one log, oldest first: < 0, 0, > 0. Time-named before (older than) numbered ones when mixed;
- * pending ones newest. */
+ * pending ones newest, among them by when they were begun, then by generation. */
 int name_compare(const struct name *a, const struct name *b);
 
 #endif

@@ -33,7 +33,7 @@ void period_zone_utc(struct period_zone *zone);
 
 /*
  * The local zone (TZ and TZDIR in `environment`, else /etc/localtime; UTC if they name nothing that is there) from two
- * years before `now` to twenty years after it. Reads one file, asks nothing of libc. At start only.
+ * years before `now` to twenty years after it. Reads one file, asks nothing of libc. One call at a time.
  */
 void period_zone_local(struct period_zone *zone, char *const environment[], int64_t now);
 

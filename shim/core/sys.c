@@ -95,6 +95,16 @@ static int real_fchown(int fd, uid_t owner, gid_t group)
     return (int)sys_call(SYS_fchown, fd, owner, group, 0, 0, 0);
 }
 
+static int real_futimens(int fd, const struct timespec times[2])
+{
+    return (int)sys_call(SYS_utimensat, fd, 0, (long)times, 0, 0, 0);
+}
+
+static int real_fsync(int fd)
+{
+    return (int)sys_call(SYS_fsync, fd, 0, 0, 0, 0, 0);
+}
+
 static int real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
     return (int)sys_call(SYS_renameat2, from_dir, (long)from, to_dir, (long)to, flags, 0);
@@ -183,10 +193,10 @@ static int real_poll_writable(int fd)
         .openat = real_openat, .close = real_close, .read = real_read, .pread = real_pread, .pwrite = real_pwrite,     \
         .writev = real_writev, .pwritev2 = real_pwritev2, .lseek = real_lseek, .fstat = real_fstat,                    \
         .fstatat = real_fstatat, .readlinkat = real_readlinkat, .ftruncate = real_ftruncate, .fchmod = real_fchmod,    \
-        .fchown = real_fchown, .renameat2 = real_renameat2, .linkat = real_linkat, .unlinkat = real_unlinkat,          \
-        .getdents64 = real_getdents64, .fcntl = real_fcntl, .dup3 = real_dup3, .clock = real_clock,                    \
-        .sleep = real_sleep, .futex = real_futex, .probe = real_probe, .getpid = real_getpid,                          \
-        .poll_writable = real_poll_writable,                                                                           \
+        .fchown = real_fchown, .futimens = real_futimens, .fsync = real_fsync, .renameat2 = real_renameat2,            \
+        .linkat = real_linkat, .unlinkat = real_unlinkat, .getdents64 = real_getdents64, .fcntl = real_fcntl,          \
+        .dup3 = real_dup3, .clock = real_clock, .sleep = real_sleep, .futex = real_futex, .probe = real_probe,         \
+        .getpid = real_getpid, .poll_writable = real_poll_writable,                                                    \
     }
 
 struct sys_calls sys = REAL_CALLS;

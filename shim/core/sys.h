@@ -31,6 +31,8 @@ struct sys_calls {
     int (*ftruncate)(int fd, off_t length);
     int (*fchmod)(int fd, mode_t mode);
     int (*fchown)(int fd, uid_t owner, gid_t group);
+    int (*futimens)(int fd, const struct timespec times[2]); /* of access, of modification */
+    int (*fsync)(int fd);
     int (*renameat2)(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
     int (*linkat)(int from_dir, const char *from, int to_dir, const char *to, int flags);
     int (*unlinkat)(int dir, const char *path, int flags);

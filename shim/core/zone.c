@@ -5,6 +5,7 @@
  * runs before libc's own there is no environment, so localtime_r would take /etc/localtime for TZ, and remember that
  * for the program's own first call.
  */
+#include "own.h"
 #include "period.h"
 #include "sys.h"
 #include "zone_rule.h"
@@ -122,10 +123,10 @@ static bool add_file(struct window *window, const unsigned char *data, size_t si
 
 static bool load_file(struct window *window, const char *path)
 {
-    unsigned char data[FILE_MOST + 1];
+    static unsigned char data[FILE_MOST + 1]; /* at start, or under the registry's mutex */
     size_t size = 0;
     /* O_NONBLOCK: whatever TZ names, the start of the program does not wait for it. */
-    int fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+    int fd = own_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
     if (fd < 0)
         return false;
     for (ssize_t got = 1; got > 0 && size<FILE_MOST; size += got> 0 ? (size_t)got : 0)

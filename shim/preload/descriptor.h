@@ -106,6 +106,12 @@ bool descriptor_is_own(int fd);
  * closed). */
 int descriptor_vacate(int fd);
 
+/* The process, or its vfork child, is about to give up the privileges of root: its logs get keepers while they may. */
+void descriptor_keep(void);
+
+/* The process is about to end, or to become another program: what is left to do for its logs is started outside. */
+void descriptor_settle(void);
+
 /* Whether this call is made by a vfork child, in memory that is its parent's: nothing of the tables may change. */
 bool descriptor_foreign_memory(void);
 

@@ -189,14 +189,10 @@ int descriptor_release_all(void)
 
 void descriptor_finish(void)
 {
-    struct rare rare;
     exiting = true;
     guard_abandon(); /* an exit from a signal handler does not come back into what it interrupted */
     descriptor_release_all();
-    if (rare_enter(&rare)) {
-        log_settle_all();
-        rare_leave(&rare);
-    }
+    descriptor_settle();
 }
 
 /*

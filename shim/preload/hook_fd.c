@@ -4,6 +4,7 @@
 #include "hook.h"
 
 #include "descriptor_private.h"
+#include "hook_identity.h"
 #include "stdio.h"
 
 #include "core/diag.h"
@@ -93,8 +94,9 @@ static int redirected(int fd)
 
 #ifdef MPLOGSHIM_SYS_CALL
 /*
- * Some runtimes close by number (libuv's uv__close_nocancel), and libseccomp installs filters so: what closes or
- * replaces a descriptor is heard here as well. Every other system call is left to itself.
+ * Some runtimes close by number (libuv's uv__close_nocancel), libseccomp installs filters so, and threads change their
+ * user so: what closes or replaces a descriptor or gives up privileges is heard here as well. Every other system call
+ * is left to itself.
  */
 EXPORT long syscall(long number, ...)
 {
@@ -127,6 +129,7 @@ EXPORT long syscall(long number, ...)
         return dup2((int)a[0], (int)a[1]);
 #endif
     default:
+        identity_before_syscall(number, a);
         return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     }
 }

@@ -23,11 +23,22 @@ static void write_out(void)
     }
 }
 
+/* The same where the process ends, or goes on as another program. */
+static void write_out_and_settle(void)
+{
+    if (descriptor_active() && !descriptor_foreign_memory()) {
+        int saved = errno;
+        descriptor_release_all();
+        descriptor_settle();
+        errno = saved;
+    }
+}
+
 /* The end comes from wherever the thread is: a signal handler that interrupted the shim included. */
 EXPORT void _exit(int status)
 {
     guard_abandon();
-    write_out();
+    write_out_and_settle();
     real._exit(status);
     __builtin_unreachable();
 }
@@ -51,37 +62,37 @@ EXPORT pid_t _Fork(void)
 
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
 {
-    write_out();
+    write_out_and_settle();
     return real.execve(path, arguments, environment);
 }
 
 EXPORT int execv(const char *path, char *const arguments[])
 {
-    write_out();
+    write_out_and_settle();
     return real.execv(path, arguments);
 }
 
 EXPORT int execvp(const char *file, char *const arguments[])
 {
-    write_out();
+    write_out_and_settle();
     return real.execvp(file, arguments);
 }
 
 EXPORT int execvpe(const char *file, char *const arguments[], char *const environment[])
 {
-    write_out();
+    write_out_and_settle();
     return real.execvpe(file, arguments, environment);
 }
 
 EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
 {
-    write_out();
+    write_out_and_settle();
     return real.fexecve(fd, arguments, environment);
 }
 
 EXPORT int execveat(int directory, const char *path, char *const arguments[], char *const environment[], int flags)
 {
-    write_out();
+    write_out_and_settle();
     return real.execveat(directory, path, arguments, environment, flags);
 }
 
@@ -228,7 +239,7 @@ EXPORT int prctl(int option, ...)
     unsigned long d = va_arg(arguments, unsigned long);
     va_end(arguments);
     if (option == PR_SET_SECCOMP) {
-        write_out();
+        write_out_and_settle();
     }
     int result = real.prctl(option, a, b, c, d);
     if (option == PR_SET_SECCOMP && result == 0) {

@@ -8,15 +8,25 @@
 #include "core/diag.h"
 #include "core/guard.h"
 #include "core/log.h"
+#include "core/log_helper.h"
 
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
 
 static struct config config;
 static struct period_zone local_zone;
+
+/* TZ and TZDIR as they were at the start, "NAME=value", for a zone that is needed later and for the helper. */
+enum { VARIABLE_SIZE = 1024 };
+static char tz[VARIABLE_SIZE];
+static char tzdir[VARIABLE_SIZE];
+
+/* The command, where it is expected: beside the library. */
+static char command[PATH_MAX];
 
 /* A fork child: nothing is locked, and what was held was written out by the parent, or is still the parent's. */
 static void forked(void)
@@ -63,16 +73,76 @@ static void after_fork_in_child(void)
     }
 }
 
-static int start_logs(char *const environment[])
+/* A value of the environment, or NULL. Keeps "name=value" in `copy`; what is too long for a path is kept as empty. */
+static const char *copy_variable(char copy[VARIABLE_SIZE], const char *name, char *const environment[])
 {
-    if (config.needs_zone) {
-        struct timespec now;
-        sys.clock(CLOCK_REALTIME, &now);
-        period_zone_local(&local_zone, environment, now.tv_sec);
-    } else {
-        period_zone_utc(&local_zone);
+    size_t length = strlen(name);
+    for (size_t i = 0; environment[i] != NULL; i++) {
+        if (strncmp(environment[i], name, length) == 0 && environment[i][length] == '=') {
+            bool fits = strlen(environment[i]) < VARIABLE_SIZE;
+            diag_format(copy, VARIABLE_SIZE, "%s=%s", name, fits ? environment[i] + length + 1 : "");
+            return copy + length + 1;
+        }
     }
-    log_start(&local_zone);
+    return NULL;
+}
+
+/* Made aside and put in place by its count, which says that it is there. */
+static void load_zone(struct period_zone *zone)
+{
+    static struct period_zone made;
+    char *environment[3] = {NULL, NULL, NULL};
+    char **next = environment;
+    if (tz[0] != '\0') {
+        *next++ = tz;
+    }
+    if (tzdir[0] != '\0') {
+        *next = tzdir;
+    }
+    struct timespec now = {0, 0};
+    sys.clock(CLOCK_REALTIME, &now);
+    period_zone_local(&made, environment, now.tv_sec);
+    memcpy(zone->from, made.from, sizeof zone->from);
+    memcpy(zone->offset, made.offset, sizeof zone->offset);
+    __atomic_store_n(&zone->count, made.count, __ATOMIC_RELEASE);
+}
+
+/* "mplogshim" in the library's directory, or NULL. `directory`: the one that relative names are from, or NULL. */
+static const char *find_command(const char *directory)
+{
+    const char *library = real_library_path();
+    const char *slash = library == NULL ? NULL : strrchr(library, '/');
+    if (slash == NULL || (library[0] != '/' && directory == NULL)) {
+        return NULL;
+    }
+    size_t from = library[0] == '/' ? 0 : strlen(directory) + 1;
+    size_t length = (size_t)(slash + 1 - library);
+    static const char name[] = "mplogshim";
+    if (from + length + sizeof name > sizeof command) {
+        return NULL;
+    }
+    if (from > 0) {
+        diag_format(command, sizeof command, "%s/", directory);
+    }
+    memcpy(command + from, library, length);
+    memcpy(command + from + length, name, sizeof name);
+    return command;
+}
+
+static int start_logs(char *const environment[], const char *directory)
+{
+    const struct log_helper_start helper = {
+        .beside = find_command(directory),
+        .tz = copy_variable(tz, "TZ", environment),
+        .tzdir = copy_variable(tzdir, "TZDIR", environment),
+        .diag = config.diag,
+        .diag_path = config.diag_path,
+    };
+    if (config.needs_zone) {
+        load_zone(&local_zone); /* while its file can still be read */
+    }
+    log_start(&local_zone, load_zone);
+    log_helper_start(&helper);
     guard_start(forked);
     return descriptor_start(&config);
 }
@@ -112,7 +182,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     if (getauxval(AT_SECURE) != 0) {
         return;
     }
-    int failed = config_load(&config, environment, getcwd(directory, sizeof directory), error);
+    const char *here = getcwd(directory, sizeof directory);
+    int failed = config_load(&config, environment, here, error);
     diag_open(config.diag, config.diag_path);
     if (failed != 0) {
         diag_message("%s", error);
@@ -124,7 +195,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     if (config.count == 0) {
         return;
     }
-    if (start_logs(environment) != 0) {
+    if (start_logs(environment, here) != 0) {
         diag_message("not enough memory: no log is managed");
         return;
     }

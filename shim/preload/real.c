@@ -44,6 +44,12 @@ static void *look_up(const char *name)
     return next;
 }
 
+const char *real_library_path(void)
+{
+    Dl_info found;
+    return dladdr((const void *)&real, &found) != 0 ? found.dli_fname : NULL;
+}
+
 void real_resolve(void)
 {
     int saved = errno;

@@ -36,6 +36,9 @@ extern struct real_functions real;
 /* Looks up every pointer with dlsym(RTLD_NEXT). Called by the constructor, and by any earlier call. */
 void real_resolve(void);
 
+/* The library's own file as it was named when it was loaded: perhaps relative to the starting directory; or NULL. */
+const char *real_library_path(void);
+
 /* For the definition of a hook, and of another name of a hook defined in the same file. */
 #define EXPORT __attribute__((visibility("default")))
 #ifndef __clang__

@@ -149,7 +149,8 @@ static void count_line(const char *path, unsigned long row, char *line)
     }
 }
 
-/* The whole content of a file, gzipped or not, with a NUL behind it; NULL on an error. */
+/* The whole content of a file, gzipped or not, with a NUL behind it; NULL on an error, also of a gzipped one that is
+ * not complete. */
 static char *read_file(const char *path, size_t *size)
 {
     gzFile file = gzopen(path, "rb");
@@ -166,8 +167,8 @@ static char *read_file(const char *path, size_t *size)
             content = realloc(content, room + 1);
         }
     }
-    gzclose(file);
-    if (content == NULL || got < 0) {
+    int closed = gzclose(file);
+    if (content == NULL || got < 0 || closed != Z_OK) {
         free(content);
         return NULL;
     }

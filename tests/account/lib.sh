@@ -18,6 +18,7 @@ case $build in
 esac
 
 library=${LIBRARY-$build/libmplogshim.so} # set but empty: see the tests fail without the shim
+command=$build/mplogshim
 unset "${!MPLOGSHIM_@}" LD_PRELOAD PYTHONUNBUFFERED NODE_OPTIONS JAVA_TOOL_OPTIONS FAKETIME TZ
 checker=$build/tests/checker
 writer=$build/tests/writer
@@ -36,11 +37,46 @@ clean_up() {
     while read -r pid; do
         kill -TERM "$pid" 2>/dev/null
     done <"$servers"
+    end_helpers "$work"
     rm -rf "$work"
 }
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+# The pids of helpers and keepers that work for logs below a directory. They are nobody's children.
+helpers_in() { # DIRECTORY
+    local file words
+    for file in /proc/[0-9]*/cmdline; do
+        mapfile -d '' -t words 2>/dev/null <"$file" || continue
+        [[ ${words[1]:-} == settle && ${words[3]:-} == "$1"/* ]] && echo "${file//[!0-9]/}"
+    done
+    return 0
+}
+
+no_helper_in() { # DIRECTORY
+    [ -z "$(helpers_in "$1")" ]
+}
+
+# Before a directory is removed: nobody makes a file in it any more. Those that wait for something are ended.
+end_helpers() { # DIRECTORY
+    local deadline=$((SECONDS + 3)) pids
+    until no_helper_in "$1"; do
+        if ((SECONDS > deadline)); then
+            mapfile -t pids < <(helpers_in "$1")
+            ((${#pids[@]})) && kill -KILL "${pids[@]}" 2>/dev/null
+        fi
+        sleep 0.02
+    done
+}
+
+# Returns when every archive of the log has its final name, is compressed, and what is beyond the limits is gone. A log
+# that could never be locked has no archives.
+settle_log() {
+    if [ -n "$library" ] && compgen -G "${log%/*}/.${log##*/}.lock" >/dev/null; then
+        MPLOGSHIM_LOGS=$rules plain "$command" settle "$log"
+    fi
+}
 
 # Runs a command under the shim, with a time limit. $rules are its rules.
 shim() {
@@ -116,8 +152,10 @@ wait_until() {
     done
 }
 
-# The account of the log: fails if a line is lost, doubled, torn or out of order. Arguments as the checker's.
+# The account of the log, which nobody writes any more: fails if a line is lost, doubled, torn or out of order.
+# Arguments as the checker's.
 account() {
+    settle_log
     local options=()
     while [[ ${1:-} == -* ]]; do
         options+=("$1" "$2")
@@ -139,6 +177,8 @@ same_with_and_without_the_shim() {
             status=0
             "$kind" "$@" </dev/null >output 2>errors || status=$?
             echo "$status" >status
+            log=$directory/app.log
+            [ "$kind" = plain ] || settle_log
             "$checker" --cat app.log >history
         )
     done
@@ -151,6 +191,7 @@ same_with_and_without_the_shim() {
         ls -lA "$directory"
         return 1
     fi
+    end_helpers "$directory"
     rm -r "$work/plain.$BASHPID" "$directory"
 }
 
@@ -189,6 +230,7 @@ run_tests() {
             "$name" 2>&1
         )
         status=$?
+        end_helpers "$work"
         rm -rf "$work"/log.*
         if ((status == 0)); then
             echo "ok $number - $name"

@@ -28,7 +28,9 @@ static struct faults {
     bool no_links;        /* nor hard links */
     bool armed;
     int count;
-    const char **trace; /* FAULT_CALLS names, or NULL */
+    const char **trace;             /* FAULT_CALLS names, or NULL */
+    void (*look)(const char *call); /* after each call, or NULL: may make calls of its own */
+    const char *current;
 } faults;
 
 /* The error that this call is to fail with, or 0. */
@@ -38,6 +40,7 @@ static int fault_before(const char *call)
         return 0;
     }
     int index = faults.count++;
+    faults.current = call;
     if (faults.trace != NULL && index < FAULT_CALLS) {
         faults.trace[index] = call;
     }
@@ -50,6 +53,11 @@ static void fault_after(void)
 {
     if (faults.armed && faults.kind == FAULT_KILL && faults.count - 1 == faults.at) {
         syscall(SYS_exit_group, FAULT_KILLED);
+    }
+    if (faults.armed && faults.look != NULL) {
+        faults.armed = false;
+        faults.look(faults.current);
+        faults.armed = true;
     }
 }
 
@@ -65,6 +73,7 @@ static void fault_after(void)
         return result;                                                                                                 \
     }
 
+FAULTY(ssize_t, read, (int fd, void *buffer, size_t size), (fd, buffer, size))
 FAULTY(ssize_t, pread, (int fd, void *buffer, size_t size, off_t offset), (fd, buffer, size, offset))
 FAULTY(ssize_t, pwrite, (int fd, const void *buffer, size_t size, off_t offset), (fd, buffer, size, offset))
 FAULTY(ssize_t, writev, (int fd, const struct iovec *vector, int count), (fd, vector, count))
@@ -74,6 +83,7 @@ FAULTY(int, fstatat, (int dir, const char *path, struct stat *status, int flags)
 FAULTY(int, ftruncate, (int fd, off_t length), (fd, length))
 FAULTY(int, fchmod, (int fd, mode_t mode), (fd, mode))
 FAULTY(int, fchown, (int fd, uid_t owner, gid_t group), (fd, owner, group))
+FAULTY(int, futimens, (int fd, const struct timespec times[2]), (fd, times))
 FAULTY(int, unlinkat, (int dir, const char *path, int flags), (dir, path, flags))
 FAULTY(ssize_t, getdents64, (int dir, void *buffer, size_t size), (dir, buffer, size))
 FAULTY(int, dup3, (int from, int to, int flags), (from, to, flags))
@@ -88,6 +98,15 @@ static int faulty_openat(int dir, const char *path, int flags, mode_t mode)
     if (dir != AT_FDCWD) {
         fault_after();
     }
+    return result;
+}
+
+/* Processes die here, but the machine does not: nothing has to wait for the disk. */
+static int faulty_fsync(int fd)
+{
+    (void)fd;
+    int result = fault_before("fsync");
+    fault_after();
     return result;
 }
 
@@ -147,6 +166,7 @@ static inline void faults_install(const struct faults *wanted)
     faults = *wanted;
     sys.openat = faulty_openat;
     sys.close = faulty_close;
+    sys.read = faulty_read;
     sys.pread = faulty_pread;
     sys.pwrite = faulty_pwrite;
     sys.writev = faulty_writev;
@@ -156,6 +176,8 @@ static inline void faults_install(const struct faults *wanted)
     sys.ftruncate = faulty_ftruncate;
     sys.fchmod = faulty_fchmod;
     sys.fchown = faulty_fchown;
+    sys.futimens = faulty_futimens;
+    sys.fsync = faulty_fsync;
     sys.renameat2 = faulty_renameat2;
     sys.linkat = faulty_linkat;
     sys.unlinkat = faulty_unlinkat;

@@ -61,7 +61,7 @@ static void write_on(struct scene *scene, const struct faults *wanted)
     scene_pass(4);
     start(scene, wanted);
     require(scene_write_lines(scene, ROTATING_LINE + 1, LAST_LINE), "a line after the death was not written");
-    scene_settle();
+    scene_settle(scene);
     _exit(0);
 }
 
@@ -93,8 +93,8 @@ static int die_after(const struct setting *setting, int at)
     struct faults wanted = faults_of(setting);
     struct faults repaired = faults_of(setting);
     scene_make(&scene);
-    scene.rule.max_bytes = 5 * LINE_LENGTH;
-    scene.rule.naming = setting->naming;
+    scene.rule.policy.max_bytes = 5 * LINE_LENGTH;
+    scene.rule.policy.naming = setting->naming;
     wanted.kind = FAULT_KILL;
     wanted.at = at;
     assert_int_equal(run_process(&scene, &wanted, rotate_and_die), FAULT_KILLED);
@@ -119,8 +119,8 @@ static int count_calls(const struct setting *setting)
     struct scene scene;
     struct faults wanted = faults_of(setting);
     scene_make(&scene);
-    scene.rule.max_bytes = 5 * LINE_LENGTH;
-    scene.rule.naming = setting->naming;
+    scene.rule.policy.max_bytes = 5 * LINE_LENGTH;
+    scene.rule.policy.naming = setting->naming;
     assert_int_equal(run_process(&scene, &wanted, rotate_and_die), 0);
     temporary_remove(scene.directory);
     assert_in_range(report->calls, 10, FAULT_CALLS);
@@ -179,7 +179,7 @@ static void outlive(struct scene *scene, const struct faults *wanted)
     require(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == FAULT_KILLED, "it was not killed");
     scene_pass(2);
     require(scene_write_lines(scene, ROTATING_LINE + 1, ROTATING_LINE + 2), "a line was not written");
-    scene_settle();
+    scene_settle(scene);
     _exit(0);
 }
 
@@ -193,7 +193,7 @@ static void attached_process_finishes_what_a_killed_one_left(void **state)
         struct scene scene;
         struct faults wanted = faults_of(&setting);
         scene_make(&scene);
-        scene.rule.max_bytes = 5 * LINE_LENGTH;
+        scene.rule.policy.max_bytes = 5 * LINE_LENGTH;
         wanted.kind = FAULT_KILL;
         wanted.at = at;
         int result = run_process(&scene, &wanted, outlive);

@@ -113,7 +113,7 @@ static void run(struct scene *scene, const struct setting *setting, const struct
     scene_pass(2);
     int next = wanted->kind == FAULT_FROM ? LAST_FAULTY_LINE + 1 : ROTATING_LINE + 1;
     require(scene_write_lines(scene, next, LAST_LINE), "a line after the fault was not written");
-    scene_settle();
+    scene_settle(scene);
     _exit(0);
 }
 
@@ -143,7 +143,7 @@ static int run_case(const struct setting *setting, const struct faults *wanted)
     struct scene scene;
     int status = -1;
     scene_make(&scene);
-    scene.rule.max_bytes = setting->moved ? 0 : 5 * LINE_LENGTH;
+    scene.rule.policy.max_bytes = setting->moved ? 0 : 5 * LINE_LENGTH;
     pid_t child = fork();
     if (child == 0) {
         run(&scene, setting, wanted);

@@ -1,15 +1,17 @@
 /*
- * Any bytes as a configuration: the result is either rules that hold what config.h promises, or one line of text.
+ * Any bytes as a configuration: the result is either rules that hold what config.h promises, or one line of text; and a
+ * rule that is handed on as text (policy.h) is the same rule there.
  *
  * The input is up to eight environment strings, each ended by a NUL; one that begins with '@' is what MPLOGSHIM_CONFIG
  * reads.
  *
  * clang -std=gnu11 -O1 -g -D_GNU_SOURCE -Iinclude -fsanitize=fuzzer,address,undefined -Wl,--wrap=sys_reserve \
- *     -o fuzz_config tests/fuzz/fuzz_config.c shim/core/{config*,match,name,period,diag,sys}.c
+ *     -o fuzz_config tests/fuzz/fuzz_config.c shim/core/{config*,policy,match,name,period,diag,sys}.c
  * ./fuzz_config -max_len=4096 -max_total_time=120 -dict=tests/fuzz/config.dict
  */
 #include "../../shim/core/config.h"
 #include "../../shim/core/match.h"
+#include "../../shim/core/policy.h"
 #include "../../shim/core/sys.h"
 
 #include <errno.h>
@@ -93,11 +95,37 @@ static void check_rule(const struct rule *rule)
     check_pattern(rule->pattern_real);
     match_pattern(rule->pattern, "/var/log/app/app.log");
     match_pattern(rule->pattern, rule->pattern);
-    require(rule->max_bytes <= UINT64_C(1) << 62);
-    require(rule->period.interval >= 1 && rule->period.at < 86400 && rule->period.weekday <= 6);
-    require(rule->period.unit != PERIOD_NONE || rule->period.interval == 1);
+    require(rule->policy.max_bytes <= UINT64_C(1) << 62);
+    require(rule->policy.period.interval >= 1 && rule->policy.period.at < 86400 && rule->policy.period.weekday <= 6);
+    require(rule->policy.period.unit != PERIOD_NONE || rule->policy.period.interval == 1);
     require(rule->mode == -1 || (rule->mode <= 0777 && (rule->mode & 0200)));
     require(!rule->lock_dir || rule->lock_dir[0] == '/');
+    require(!rule->on_event || rule->on_event[0] == '/');
+    require(rule->policy.compress <= 9 && rule->policy.max_total <= UINT64_C(1) << 62);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Path: the rule's pattern, for want of another; as a path it has every odd byte that a pattern may have. */
+static void check_text(const struct rule *rule)
+{
+    static char text[15 + 8 * PATH_MAX] = "MPLOGSHIM_LOGS=";
+    char *environment[] = {text, NULL};
+    char error[CONFIG_ERROR_SIZE];
+    struct config config;
+
+    require(policy_is_valid(&rule->policy));
+    require(policy_rule_text(rule, rule->pattern, text + 15, sizeof text - 15) == 0);
+    require(config_load(&config, environment, NULL, error) == 0 && config.count == 1);
+    const struct rule *again = &config.rules[0];
+    require(match_pattern(again->pattern, rule->pattern));
+    require(policy_equal(&again->policy, &rule->policy) && again->lines == rule->lines);
+    require(again->truncate == rule->truncate && again->mode == rule->mode && again->owner == rule->owner);
+    require(again->group == rule->group && again->lock_timeout_ns == rule->lock_timeout_ns);
+    require(same_text(again->lock_dir, rule->lock_dir) && same_text(again->on_event, rule->on_event));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -132,6 +160,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(result == 0 || (result == -EINVAL && config.count == 0 && strstr(error, "expected")));
     for (size_t i = 0; i < config.count; i++)
         check_rule(&config.rules[i]);
+    if (config.count > 0)
+        check_text(&config.rules[config.count - 1]);
     free_reservations();
     free(text);
     return 0;

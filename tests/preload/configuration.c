@@ -11,7 +11,7 @@ static void check_inert(void)
     write_text(fd, lines_of(100, "first"));
     write_text(fd, lines_of(100, "second"));
     CHECK_EQUAL(raw_size("app.log"), 200);
-    CHECK_EQUAL(archives("app.log"), 0);
+    CHECK_EQUAL(history_archives("app.log"), 0);
     CHECK(!exists(".app.log.lock"));
     for (int i = 3; i < 2048; i++) {
         CHECK(i == fd || raw_fcntl(i, F_GETFD, 0) < 0);
@@ -201,7 +201,6 @@ int main(int count, char **arguments)
         {"a_bad_default_makes_it_inert_with_one_line", "app.log,max_bytes=100", bad_default, interval, NULL},
         {"a_bad_second_rule_makes_it_inert_with_one_line", BYTES ";other.log,when=W9", bad_rules, NULL, NULL},
         {"an_empty_pattern_makes_it_inert_with_one_line", BYTES ";,max_bytes=100", bad_rules, NULL, NULL},
-        {"compress_is_refused_until_it_is_there", BYTES ",compress=gzip", unsupported, NULL, NULL},
         {"async_is_refused_until_it_is_there", BYTES ",async=1", unsupported, NULL, NULL},
         {"forward_is_refused_until_it_is_there", BYTES ",forward=unix:/dev/log", unsupported, NULL, NULL},
         {"strict_ends_the_program_before_main", BYTES, strict, NULL, NULL},

@@ -227,7 +227,6 @@ static bool worker(size_t first, size_t step, int count, char **names)
             all = every_situation(snippet, directory) && all;
         }
     }
-    remove_files(directory);
     rmdir(directory);
     return all;
 }
@@ -237,6 +236,7 @@ static int main_worker(int count, char **names)
     const char *parent = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
     shim = getenv("TEST_SHIM") != NULL ? getenv("TEST_SHIM") : "";
     early = getenv("TEST_EARLY") != NULL ? getenv("TEST_EARLY") : "";
+    outside_start();
     snprintf(base_directory, sizeof base_directory, "%s/hook_situations.XXXXXX", parent);
     if (mkdtemp(base_directory) == NULL || *early == '\0') {
         printf("Bail out! no temporary directory, or TEST_EARLY (libearly.so) is not set\n");

@@ -244,6 +244,7 @@ static void stale_and_deleted_when_started(void)
     for (int i = 0; i < 4; i++) {
         other_process_writes("app.log", lines_of(100, "filler"));
     }
+    settle("app.log");
     CHECK(is_on(fd, "app.log.3"));
     CHECK_EQUAL(unlink("app.log.3"), 0);
     pid_t child = fork();

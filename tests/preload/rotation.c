@@ -72,9 +72,11 @@ static void one_line_larger_than_a_file_stays_whole(void)
     memcpy(text + 400, "\n", 2);
     write_text(fd, "before\n");
     write_text(fd, text);
+    settle("app.log");
     CHECK_TEXT(content("app.log"), text);
     CHECK_TEXT(content("app.log.1"), "before\n");
     write_text(fd, "after\n");
+    settle("app.log");
     CHECK_TEXT(content("app.log.1"), text);
     CHECK_TEXT(content("app.log"), "after\n");
 }
@@ -164,6 +166,7 @@ static void boundary_while_nobody_ran(void)
     int fd = open_log("app.log");
     CHECK_EQUAL(archives("app.log"), 0);
     write_text(fd, "of today\n");
+    settle("app.log");
     CHECK_TEXT(content(name), "of the day before yesterday\n");
     CHECK_TEXT(content("app.log"), "of today\n");
     write_text(fd, "more\n");

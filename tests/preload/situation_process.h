@@ -5,6 +5,7 @@
 #define TESTS_SITUATION_PROCESS_H
 
 #include "history.h"
+#include "outside.h"
 #include "situations.h"
 
 /* Bytes in the log before the snippet begins: as many as max_bytes, so that its first write rotates. */
@@ -92,7 +93,7 @@ static void child_descriptors(const char *log, enum source source)
 
 static void run_child(const char *directory, size_t snippet, size_t situation, bool with_shim)
 {
-    char log[PATH_MAX + 16];
+    char log[PATH_MAX + 64];
     sigset_t none;
     setpgid(0, 0);
     sigemptyset(&none);
@@ -137,13 +138,46 @@ struct outcome {
     bool lock_file;
 };
 
-static struct outcome run(const char *directory, size_t snippet, size_t situation, bool with_shim)
+/* Whoever still works there, or is just about to, must find nothing and make nothing. */
+static void remove_place(const char *directory)
 {
-    char filler[FILLER + 1];
-    char path[PATH_MAX + 32];
-    struct outcome outcome;
-    remove_files(directory);
+    do {
+        outside_end(directory);
+        remove_files(directory);
+    } while (rmdir(directory) != 0 && errno == ENOTEMPTY);
+}
+
+static void gather(struct outcome *outcome, const char *directory)
+{
+    char path[PATH_MAX + 64];
     snprintf(path, sizeof path, "%s/app.log", directory);
+    outcome->history = history_read(path, NULL);
+    outcome->archives = history_archives(path);
+    snprintf(path, sizeof path, "%s/transcript", directory);
+    outcome->transcript = raw_read(path, NULL);
+    snprintf(path, sizeof path, "%s/expected", directory);
+    outcome->expected = raw_read(path, NULL);
+    snprintf(path, sizeof path, "%s/messages", directory);
+    outcome->messages = raw_read(path, NULL);
+    snprintf(path, sizeof path, "%s/.app.log.lock", directory);
+    outcome->lock_file = raw_exists(path);
+}
+
+/* Each run has a directory of its own: the helper or keeper of the one before may only be starting. */
+static struct outcome run(const char *parent, size_t snippet, size_t situation, bool with_shim)
+{
+    static unsigned runs;
+    char filler[FILLER + 1];
+    char directory[PATH_MAX + 32];
+    char path[PATH_MAX + 64];
+    char output[PATH_MAX + 64];
+    struct outcome outcome = {0};
+    snprintf(directory, sizeof directory, "%s/%06u", parent, runs++);
+    snprintf(path, sizeof path, "%s/app.log", directory);
+    snprintf(output, sizeof output, "%s/settled", directory);
+    if (mkdir(directory, 0700) != 0) {
+        abort();
+    }
     make_filler(filler, "prior");
     raw_append(path, filler, FILLER);
     pid_t child = fork();
@@ -151,16 +185,11 @@ static struct outcome run(const char *directory, size_t snippet, size_t situatio
         run_child(directory, snippet, situation, with_shim);
     }
     outcome.status = wait_or_kill(child);
-    outcome.history = history_read(path, NULL);
-    outcome.archives = history_archives(path);
-    snprintf(path, sizeof path, "%s/transcript", directory);
-    outcome.transcript = raw_read(path, NULL);
-    snprintf(path, sizeof path, "%s/expected", directory);
-    outcome.expected = raw_read(path, NULL);
-    snprintf(path, sizeof path, "%s/messages", directory);
-    outcome.messages = raw_read(path, NULL);
-    snprintf(path, sizeof path, "%s/.app.log.lock", directory);
-    outcome.lock_file = raw_exists(path);
+    if (with_shim) {
+        outside_settle(path, output);
+    }
+    gather(&outcome, directory);
+    remove_place(directory);
     return outcome;
 }
 

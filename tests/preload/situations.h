@@ -6,6 +6,7 @@
 #define TESTS_SITUATIONS_H
 
 #include "snippets_descriptor.h"
+#include "snippets_identity.h"
 #include "snippets_open.h"
 #include "snippets_process.h"
 #include "snippets_stdio.h"
@@ -78,13 +79,10 @@ static const struct {
     const struct snippet *snippets;
     size_t count;
 } snippet_tables[] = {
-    {snippets_write, COUNT(snippets_write)},
-    {snippets_open, COUNT(snippets_open)},
-    {snippets_descriptor, COUNT(snippets_descriptor)},
-    {snippets_process, COUNT(snippets_process)},
-    {snippets_stdio, COUNT(snippets_stdio)},
-    {snippets_stream, COUNT(snippets_stream)},
-    {snippets_wide, COUNT(snippets_wide)},
+    {snippets_write, COUNT(snippets_write)},           {snippets_open, COUNT(snippets_open)},
+    {snippets_descriptor, COUNT(snippets_descriptor)}, {snippets_process, COUNT(snippets_process)},
+    {snippets_identity, COUNT(snippets_identity)},     {snippets_stdio, COUNT(snippets_stdio)},
+    {snippets_stream, COUNT(snippets_stream)},         {snippets_wide, COUNT(snippets_wide)},
 };
 
 /* The n-th snippet of all, or NULL. */

@@ -9,6 +9,7 @@
 #define TESTS_TEST_H
 
 #include "history.h"
+#include "outside.h"
 #include "raw.h"
 
 #include <pthread.h>
@@ -93,10 +94,21 @@ static inline void test_check_error(int line, const char *what, long result, int
     }
 }
 
-/* The whole history of a log of the test's directory, and one of its files. */
+/* Returns when the log's archives have their final names, or cannot get them now. */
+static inline void settle(const char *log)
+{
+    char *path = in_directory(log);
+    char *output = in_directory("settled");
+    outside_settle(path, output);
+    free(path);
+    free(output);
+}
+
+/* The whole history of a log of the test's directory, settled, and one of its files. */
 static inline char *history(const char *log)
 {
     char *path = in_directory(log);
+    settle(log);
     char *text = history_read(path, NULL);
     free(path);
     return text;
@@ -121,6 +133,7 @@ static inline bool exists(const char *name)
 static inline size_t archives(const char *log)
 {
     char *path = in_directory(log);
+    settle(log);
     size_t count = history_archives(path);
     free(path);
     return count;
@@ -356,7 +369,10 @@ static inline bool test_run(const struct test *test, const char *program, const 
     fflush(stdout);
     free(failures);
     free(said);
-    test_remove(test_directory);
+    do { /* a helper may only be starting */
+        outside_end(test_directory);
+        test_remove(test_directory);
+    } while (raw_exists(test_directory));
     return good;
 }
 
@@ -381,6 +397,7 @@ static inline int test_main(int count, char **arguments, const struct test *test
             wanted = wanted || strcmp(arguments[n], tests[i].name) == 0;
         }
         if (wanted && body) {
+            outside_start();
             tests[i].body();
             return test_failures == 0 ? 0 : 1;
         }

@@ -128,6 +128,11 @@ static void short_holds_are_waited_for(void)
     exit_status(holder.pid);
 }
 
+static bool is_rotated(void)
+{
+    return history_archives("app.log") > 0;
+}
+
 /* Started as root, and then an ordinary user as most servers do it, in a directory of root's. */
 static void privileges_dropped(void)
 {
@@ -138,7 +143,9 @@ static void privileges_dropped(void)
     for (int i = 0; i < 20; i++) {
         write_text(log_fd, lines_of(100, "filler"));
     }
+    CHECK(wait_until(is_rotated)); /* by its keeper */
     CHECK_EQUAL(strlen(history("app.log")), 7 + 20 * 100);
+    CHECK_EQUAL(messages("mplogshim"), 0);
 }
 
 /* Nobody could do it for it: the log's directory is read-only for this process from the start. */

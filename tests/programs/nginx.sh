@@ -106,6 +106,7 @@ the_server_shows_the_same_with_and_without_the_shim() {
             echo "$status" >"$directory/status"
             rm -rf "$server_directory"
         )
+        [ "$kind" = plain ] || settle_log
         "$checker" --cat "$log" | sort >"$directory/history"
     done
     local file

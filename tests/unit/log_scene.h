@@ -8,11 +8,11 @@
 
 #include "temporary.h"
 
-#include "../../shim/core/archive.h"
 #include "../../shim/core/guard.h"
 #include "../../shim/core/log.h"
 #include "../../shim/core/name.h"
 #include "../../shim/core/sys.h"
+#include "../../shim/tool/settle.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -78,8 +78,7 @@ static inline void scene_make(struct scene *scene)
     scene->rule = (struct rule){
         .pattern = scene->path.text,
         .pattern_real = scene->path.text,
-        .period = {.unit = PERIOD_NONE, .interval = 1},
-        .naming = NAMING_NUMBER,
+        .policy = {.period = {.unit = PERIOD_NONE, .interval = 1}, .naming = NAMING_NUMBER},
         .lines = LINES_WHOLE,
         .mode = -1,
         .owner = (uid_t)-1,
@@ -100,7 +99,7 @@ static inline void scene_start(struct scene *scene)
     diag_open(DIAG_FILE, scene->diag.text);
     if (!started) {
         guard_start(log_forked);
-        log_start(&scene_zone);
+        log_start(&scene_zone, NULL);
         started = true;
     }
 }
@@ -162,11 +161,35 @@ static inline bool scene_write_lines(struct scene *scene, int first, int last)
     return true;
 }
 
-static inline void scene_settle(void)
+/* What the helper does, by this process: passes until nothing is left to do that does not wait for somebody. */
+static inline void scene_settle(const struct scene *scene)
 {
+    enum { PASSES = 64 };
+    struct stat status;
+    struct lockfile lock = {.fd = -1};
+    struct settle settle = {.path = scene->path.text,
+                            .base = LOG_NAME,
+                            .directory = open(scene->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                            .lock = &lock,
+                            .rule = scene->rule,
+                            .zone = &scene_zone};
+    temporary_must(settle.directory >= 0 && fstat(settle.directory, &status) == 0, "directory");
+    lock.directory = settle.directory;
+    strcpy(lock.name, LOCK_NAME);
     temporary_must(guard_enter(), "settle");
-    log_settle_all();
+    int result = lockfile_open(&lock, &status);
+    for (int pass = 0; pass < PASSES && result == 0; pass++) {
+        result = settle_pass(&settle);
+        if (result == SETTLE_WAIT) {
+            scene_pass(60); /* whatever was too young is old then */
+            result = 0;
+        } else if (result == SETTLE_DONE) {
+            break;
+        }
+    }
+    lockfile_close(&lock);
     guard_leave();
+    close(settle.directory);
 }
 
 /* Another process opens the log, writes lines, gives archives their names and ends; not zero if that went wrong. */
@@ -178,7 +201,7 @@ static inline int scene_other_process(struct scene *scene, int first, int last)
         scene_start(scene);
         scene_attach(scene);
         bool good = scene_write_lines(scene, first, last);
-        scene_settle();
+        scene_settle(scene);
         _exit(!good);
     }
     temporary_must(waitpid(child, &status, 0) == child, "waitpid");
@@ -221,7 +244,7 @@ static inline struct history *history_read(const char *directory)
     for (struct dirent *entry; (entry = readdir(stream)) != NULL;) {
         struct name name = name_parse(LOG_NAME, entry->d_name);
         bool live = strcmp(entry->d_name, LOG_NAME) == 0;
-        if (!live && (name.kind == NAME_OTHER || name.kind == NAME_LOCK)) {
+        if (!live && (name.kind == NAME_OTHER || name.kind == NAME_LOCK || name.kind == NAME_WORK)) {
             history->strangers += name.kind != NAME_LOCK && strncmp(entry->d_name, "." LOG_NAME, 8) == 0;
             continue;
         }

@@ -39,6 +39,8 @@ static const struct {
     {"/a\xc0\x80z", "MPLOGSHIM_LOGS: rule 1: ", "'/a??z'", "expected no control characters"},
     {"/a,max_bytes=1\x01", "MPLOGSHIM_LOGS: rule 1: ", "'1?'", "expected a size"},
     {"/a,lock_dir=/x\x02y", "MPLOGSHIM_LOGS: rule 1: ", "'/x?y'", "expected an absolute path"},
+    {"/a,on_event=/x\x02y", "MPLOGSHIM_LOGS: rule 1: ", "'/x?y'", "expected the absolute path of a program"},
+    {"/a,on_event=/x,on_event=/y", "MPLOGSHIM_LOGS: rule 1: ", "on_event is given twice", "expected each key once"},
     {"/a\\", "MPLOGSHIM_LOGS: rule 1: ", "'/a\\'", "expected something behind the '\\'"},
     {"/", "MPLOGSHIM_LOGS: rule 1: ", "'/'", "expected the name of a file"},
     {"/var/log/", "MPLOGSHIM_LOGS: rule 1: ", "'/var/log/'", "expected the name of a file"},
@@ -112,6 +114,28 @@ static void backslash_escapes_separators_in_values(void **state)
     struct loaded loaded = LOAD("MPLOGSHIM_LOGS=/a,lock_dir=/x\\,y\\;z\\\\w\\q");
     assert_loaded(&loaded, 1);
     assert_string_equal(loaded.config.rules[0].lock_dir, "/x,y;z\\w\\q");
+    loaded = LOAD("MPLOGSHIM_LOGS=/a , on_event = /x\\,y \\\\z\\#\\ \t ; /b");
+    assert_loaded(&loaded, 2);
+    assert_string_equal(loaded.config.rules[0].on_event, "/x,y \\z# ");
+    assert_null(loaded.config.rules[1].on_event);
+}
+
+static void a_default_is_switched_off_for_one_rule(void **state)
+{
+    (void)state;
+    struct loaded loaded =
+        LOAD("MPLOGSHIM_COMPRESS=gzip:9", "MPLOGSHIM_MAX_AGE=7d", "MPLOGSHIM_MAX_TOTAL=1G",
+             "MPLOGSHIM_ON_EVENT=/bin/tell", "MPLOGSHIM_LOGS=/a;/b,compress=none,max_age=0,max_total=0,on_event=none");
+    assert_loaded(&loaded, 2);
+    const struct rule *rules = loaded.config.rules;
+    assert_int_equal(rules[0].policy.compress, 9);
+    assert_true(rules[0].policy.max_age_ns == UINT64_C(604800000000000));
+    assert_true(rules[0].policy.max_total == UINT64_C(1) << 30);
+    assert_string_equal(rules[0].on_event, "/bin/tell");
+    assert_int_equal(rules[1].policy.compress, 0);
+    assert_true(rules[1].policy.max_age_ns == 0);
+    assert_true(rules[1].policy.max_total == 0);
+    assert_null(rules[1].on_event);
 }
 
 static void variables_are_defaults_and_rules_win(void **state)
@@ -122,18 +146,18 @@ static void variables_are_defaults_and_rules_win(void **state)
              "MPLOGSHIM_OWNER=5:6", "MPLOGSHIM_LOGS=/a,max_bytes=2K;/b,when=off,owner=7;/c,backups=9,when=W2");
     assert_loaded(&loaded, 3);
     const struct rule *rules = loaded.config.rules;
-    assert_int_equal(rules[0].max_bytes, 2048);
-    assert_int_equal(rules[0].period.unit, PERIOD_DAY);
-    assert_int_equal(rules[0].naming, NAMING_TIME);
+    assert_int_equal(rules[0].policy.max_bytes, 2048);
+    assert_int_equal(rules[0].policy.period.unit, PERIOD_DAY);
+    assert_int_equal(rules[0].policy.naming, NAMING_TIME);
     assert_int_equal(rules[0].group, 6);
-    assert_int_equal(rules[1].max_bytes, 1024);
-    assert_int_equal(rules[1].period.unit, PERIOD_NONE);
-    assert_int_equal(rules[1].naming, NAMING_NUMBER);
+    assert_int_equal(rules[1].policy.max_bytes, 1024);
+    assert_int_equal(rules[1].policy.period.unit, PERIOD_NONE);
+    assert_int_equal(rules[1].policy.naming, NAMING_NUMBER);
     assert_int_equal(rules[1].owner, 7);
     assert_int_equal(rules[1].group, (gid_t)-1); /* the default's group goes with the default's user */
-    assert_int_equal(rules[1].backups, 3);
-    assert_int_equal(rules[2].backups, 9);
-    assert_int_equal(rules[2].period.weekday, 2);
+    assert_int_equal(rules[1].policy.backups, 3);
+    assert_int_equal(rules[2].policy.backups, 9);
+    assert_int_equal(rules[2].policy.period.weekday, 2);
     assert_string_equal(rules[2].lock_dir, "/locks,1");
 }
 
@@ -142,10 +166,10 @@ static void a_default_of_naming_counts_with_and_without_when(void **state)
     (void)state;
     struct loaded loaded = LOAD("MPLOGSHIM_NAMING=number", "MPLOGSHIM_LOGS=/a,when=D;/b");
     assert_loaded(&loaded, 2);
-    assert_int_equal(loaded.config.rules[0].naming, NAMING_NUMBER);
+    assert_int_equal(loaded.config.rules[0].policy.naming, NAMING_NUMBER);
     loaded = LOAD("MPLOGSHIM_NAMING=time", "MPLOGSHIM_LOGS=/a,when=D;/b");
     assert_loaded(&loaded, 2);
-    assert_int_equal(loaded.config.rules[1].naming, NAMING_TIME);
+    assert_int_equal(loaded.config.rules[1].policy.naming, NAMING_TIME);
 }
 
 static void defaults_that_apply_to_some_rule_are_left_out_of_the_others(void **state)
@@ -153,11 +177,11 @@ static void defaults_that_apply_to_some_rule_are_left_out_of_the_others(void **s
     (void)state;
     struct loaded loaded = LOAD("MPLOGSHIM_AT=03:00", "MPLOGSHIM_INTERVAL=2", "MPLOGSHIM_LOGS=/a,when=D;/b,when=H;/c");
     assert_loaded(&loaded, 3);
-    assert_int_equal(loaded.config.rules[0].period.at, 3 * 3600);
-    assert_int_equal(loaded.config.rules[0].period.interval, 2);
-    assert_int_equal(loaded.config.rules[1].period.at, 0);
-    assert_int_equal(loaded.config.rules[1].period.interval, 2);
-    assert_int_equal(loaded.config.rules[2].period.interval, 1);
+    assert_int_equal(loaded.config.rules[0].policy.period.at, 3 * 3600);
+    assert_int_equal(loaded.config.rules[0].policy.period.interval, 2);
+    assert_int_equal(loaded.config.rules[1].policy.period.at, 0);
+    assert_int_equal(loaded.config.rules[1].policy.period.interval, 2);
+    assert_int_equal(loaded.config.rules[2].policy.period.interval, 1);
 }
 
 static void defaults_that_apply_to_no_rule_are_refused(void **state)
@@ -232,7 +256,7 @@ static void of_two_variables_with_one_name_the_first_counts(void **state)
         LOAD("MPLOGSHIM_LOGS=/a", "MPLOGSHIM_LOGS=/b", "MPLOGSHIM_MAX_BYTES=1", "MPLOGSHIM_MAX_BYTES=x");
     assert_loaded(&loaded, 1);
     assert_string_equal(loaded.config.rules[0].pattern, "/a");
-    assert_int_equal(loaded.config.rules[0].max_bytes, 1);
+    assert_int_equal(loaded.config.rules[0].policy.max_bytes, 1);
 }
 
 static void the_switches_say_what_happens_to_errors(void **state)
@@ -310,13 +334,16 @@ static void a_configuration_outlives_the_environment(void **state)
     char logs[] = "MPLOGSHIM_LOGS=/a/*.log,lock_dir=/locks";
     char diag[] = "MPLOGSHIM_DIAG=/diag";
     char timeout[] = "MPLOGSHIM_LOCK_TIMEOUT=1s";
-    struct loaded loaded = LOAD(logs, diag, timeout);
+    char on_event[] = "MPLOGSHIM_ON_EVENT=/bin/tell";
+    struct loaded loaded = LOAD(logs, diag, timeout, on_event);
     memset(logs, 'x', sizeof logs); /* as setproctitle does */
     memset(diag, 'x', sizeof diag);
+    memset(on_event, 'x', sizeof on_event);
     assert_loaded(&loaded, 1);
     assert_string_equal(loaded.config.rules[0].pattern, "/a/*.log");
     assert_string_equal(loaded.config.rules[0].lock_dir, "/locks");
     assert_string_equal(loaded.config.diag_path, "/diag");
+    assert_string_equal(loaded.config.rules[0].on_event, "/bin/tell");
 }
 
 /* "NAME=" and `count` times `part`. */
@@ -424,6 +451,7 @@ int main(void)
         cmocka_unit_test(a_list_of_all_keys_fits_the_line_of_an_unknown_one),
         cmocka_unit_test(rules_are_separated_by_semicolons_and_newlines),
         cmocka_unit_test(backslash_escapes_separators_in_values),
+        cmocka_unit_test(a_default_is_switched_off_for_one_rule),
         cmocka_unit_test(variables_are_defaults_and_rules_win),
         cmocka_unit_test(a_default_of_naming_counts_with_and_without_when),
         cmocka_unit_test(defaults_that_apply_to_some_rule_are_left_out_of_the_others),

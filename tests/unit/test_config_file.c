@@ -49,13 +49,13 @@ static void keys_above_the_first_section_are_defaults(void **state)
                                      "[/a]\nbackups=3\n[/b]\nmax_bytes=2K\nwhen=off\n");
     assert_loaded(&loaded, 2);
     const struct rule *rules = loaded.config.rules;
-    assert_int_equal(rules[0].max_bytes, 1024);
-    assert_int_equal(rules[0].period.unit, PERIOD_DAY);
-    assert_int_equal(rules[0].backups, 3);
+    assert_int_equal(rules[0].policy.max_bytes, 1024);
+    assert_int_equal(rules[0].policy.period.unit, PERIOD_DAY);
+    assert_int_equal(rules[0].policy.backups, 3);
     assert_string_equal(rules[0].lock_dir, "/x y # z");
-    assert_int_equal(rules[1].max_bytes, 2048);
-    assert_int_equal(rules[1].period.unit, PERIOD_NONE);
-    assert_int_equal(rules[1].backups, 0);
+    assert_int_equal(rules[1].policy.max_bytes, 2048);
+    assert_int_equal(rules[1].policy.period.unit, PERIOD_NONE);
+    assert_int_equal(rules[1].policy.backups, 0);
 }
 
 static void the_file_wins_over_variables(void **state)
@@ -67,9 +67,9 @@ static void the_file_wins_over_variables(void **state)
     snprintf(variable, sizeof variable, "MPLOGSHIM_CONFIG=%s", scene_file);
     struct loaded loaded = LOAD(variable, "MPLOGSHIM_MAX_BYTES=1K", "MPLOGSHIM_BACKUPS=5", "MPLOGSHIM_LOGS=");
     assert_loaded(&loaded, 2);
-    assert_int_equal(loaded.config.rules[0].max_bytes, 2048);
-    assert_int_equal(loaded.config.rules[0].backups, 5);
-    assert_int_equal(loaded.config.rules[1].backups, 9);
+    assert_int_equal(loaded.config.rules[0].policy.max_bytes, 2048);
+    assert_int_equal(loaded.config.rules[0].policy.backups, 5);
+    assert_int_equal(loaded.config.rules[1].policy.backups, 9);
 }
 
 static const struct {

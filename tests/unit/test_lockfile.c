@@ -1,54 +1,9 @@
 /* The lock file: made safely, found again after anything that is done to it, waited for no longer than asked. */
-#include "log_scene.h"
+#include "lockfile_scene.h"
 
-#include "../../include/mplogshim.h"
 #include "../../shim/core/own.h"
 
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <sys/wait.h>
-
-#include <cmocka.h>
-
-struct place {
-    char directory[TEMPORARY_SIZE];
-    struct lockfile lockfile;
-    struct stat log;
-};
-
-static int setup(void **state)
-{
-    struct place *place = calloc(1, sizeof *place);
-    temporary_make(place->directory);
-    scene_clock = (struct scene_clock){.real = 1795190400, .monotonic = 100000000000};
-    sys = sys_real;
-    sys.clock = scene_read_clock;
-    sys.sleep = scene_sleep;
-    place->lockfile.fd = -1;
-    place->lockfile.directory = open(place->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    strcpy(place->lockfile.name, LOCK_NAME);
-    place->log = (struct stat){.st_mode = S_IFREG | 0640, .st_uid = geteuid(), .st_gid = getegid()};
-    *state = place;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct place *place = *state;
-    sys = sys_real;
-    lockfile_close(&place->lockfile);
-    close(place->lockfile.directory);
-    temporary_remove(place->directory);
-    free(place);
-    return 0;
-}
-
-static void assert_opens(struct place *place)
-{
-    assert_int_equal(lockfile_open(&place->lockfile, &place->log), 0);
-    assert_true(place->lockfile.fd >= 0);
-}
 
 static void new_file_has_a_page_and_the_permissions_of_the_log(void **state)
 {
@@ -171,6 +126,21 @@ static void noise_is_neither_believed_nor_made_shorter(void **state)
     assert_false(lockfile_read(&place->lockfile, LOCKFILE_SETTLED, &value));
 }
 
+static void generation_of_a_stranger_goes_back_to_one(void **state)
+{
+    const int64_t most = INT64_C(1) << 40;
+    struct place *place = *state;
+    assert_opens(place);
+    assert_int_equal(lockfile_advance(&place->lockfile, most - 2), 0);
+    assert_int_equal(lockfile_generation(&place->lockfile), most - 1);
+    assert_int_equal(lockfile_advance(&place->lockfile, most - 1), 0);
+    assert_int_equal(lockfile_generation(&place->lockfile), most);
+    assert_int_equal(lockfile_advance(&place->lockfile, most), 0);
+    assert_int_equal(lockfile_generation(&place->lockfile), 1);
+    assert_int_equal(lockfile_advance(&place->lockfile, INT64_MAX - MPLOGSHIM_PAGE_SIZE), 0);
+    assert_int_equal(lockfile_generation(&place->lockfile), 1);
+}
+
 static void symbolic_link_is_not_followed(void **state)
 {
     struct place *place = *state;
@@ -278,42 +248,6 @@ static void number_that_became_another_file_is_never_closed(void **state)
     close(number);
 }
 
-/* Another process with the lock. It lets go, and ends, when the pipe is closed. */
-struct holder {
-    pid_t process;
-    int release;
-};
-
-static struct holder hold(struct place *place, int byte)
-{
-    int ready[2];
-    int release[2];
-    char nothing;
-    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(release, O_CLOEXEC), 0);
-    struct holder holder = {.process = fork(), .release = release[1]};
-    if (holder.process == 0) {
-        close(release[1]);
-        if (lockfile_acquire(&place->lockfile, byte, UINT64_MAX) == 0 && write(ready[1], "", 1) == 1) {
-            _exit(read(release[0], &nothing, 1) != 0);
-        }
-        _exit(1);
-    }
-    close(ready[1]);
-    close(release[0]);
-    assert_int_equal(read(ready[0], &nothing, 1), 1);
-    close(ready[0]);
-    return holder;
-}
-
-static void let_go(struct holder *holder)
-{
-    int status = -1;
-    close(holder->release);
-    assert_int_equal(waitpid(holder->process, &status, 0), holder->process);
-    assert_int_equal(status, 0);
-}
-
 static void lock_of_another_process_is_waited_for_as_long_as_asked(void **state)
 {
     struct place *place = *state;
@@ -385,8 +319,6 @@ static void file_system_without_locks_is_told_at_once(void **state)
     assert_int_equal(scene_clock.slept, 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +330,7 @@ int main(void)
         TEST(field_of_digits_beyond_64_bits_is_not_believed),
         TEST(truncated_file_gets_its_page_again),
         TEST(noise_is_neither_believed_nor_made_shorter),
+        TEST(generation_of_a_stranger_goes_back_to_one),
         TEST(symbolic_link_is_not_followed),
         TEST(dangling_symbolic_link_makes_no_file),
         TEST(directory_and_fifo_are_refused),

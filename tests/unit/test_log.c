@@ -30,7 +30,7 @@ static int teardown(void **state)
 
 static void begin(uint64_t max_bytes)
 {
-    scene.rule.max_bytes = max_bytes;
+    scene.rule.policy.max_bytes = max_bytes;
     scene_start(&scene);
     scene_attach(&scene);
 }
@@ -309,10 +309,10 @@ static void new_file_has_the_permissions_of_the_one_before(void **state)
 static void only_so_many_archives_are_kept(void **state)
 {
     (void)state;
-    scene.rule.backups = 2;
+    scene.rule.policy.backups = 2;
     begin(LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 9));
-    scene_settle();
+    scene_settle(&scene);
     assert_file("app.log.2", "line 000007 .......\n");
     assert_file("app.log.1", "line 000008 .......\n");
     assert_file(LOG_NAME, "line 000009 .......\n");
@@ -329,7 +329,7 @@ static int truncate_as(enum rule_truncate how)
     int result = log_truncate(scene.writer, scene.fd);
     guard_leave();
     append("two\n");
-    scene_settle();
+    scene_settle(&scene);
     return result;
 }
 
@@ -343,7 +343,7 @@ static void truncation_rotates(void **state)
     assert_int_equal(log_truncate(scene.writer, scene.fd), 0);
     assert_int_equal(log_truncate(scene.writer, scene.fd), 0); /* an empty file stays */
     guard_leave();
-    scene_settle();
+    scene_settle(&scene);
     assert_file("app.log.1", "two\n");
     assert_file("app.log.2", "one\n");
     assert_false(temporary_exists(scene.directory, "app.log.3"));

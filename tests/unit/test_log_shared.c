@@ -30,7 +30,7 @@ static int teardown(void **state)
 
 static void begin(uint64_t max_bytes)
 {
-    scene.rule.max_bytes = max_bytes;
+    scene.rule.policy.max_bytes = max_bytes;
     scene_start(&scene);
     scene_attach(&scene);
 }
@@ -38,7 +38,7 @@ static void begin(uint64_t max_bytes)
 /* The lines, and that they and no others are in the history after all is settled. */
 static void assert_history(int last)
 {
-    scene_settle();
+    scene_settle(&scene);
     assert_true(history_holds(scene.directory, last, 0));
     assert_true(history_is_settled(scene.directory));
 }
@@ -74,7 +74,7 @@ static void fork_child_and_parent_go_on_together(void **state)
     pid_t child = fork();
     if (child == 0) {
         bool good = scene_write_lines(&scene, 3, 20);
-        scene_settle();
+        scene_settle(&scene);
         _exit(!good);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -266,7 +266,7 @@ static void noise_in_the_lock_file_does_no_harm(void **state)
         noise[i] = (char)(1 + i * 7919 % 255);
     }
     begin(3 * LINE_LENGTH);
-    scene.rule.period = (struct period){.unit = PERIOD_HOUR, .interval = 1};
+    scene.rule.policy.period = (struct period){.unit = PERIOD_HOUR, .interval = 1};
     assert_true(scene_write_lines(&scene, 1, 8));
     temporary_write(scene.directory, LOCK_NAME, noise);
     assert_true(scene_write_lines(&scene, 9, 12));

@@ -21,7 +21,7 @@ static int setup(void **state)
 {
     (void)state;
     scene_make(&scene);
-    scene.rule.naming = NAMING_TIME;
+    scene.rule.policy.naming = NAMING_TIME;
     line = 0;
     return 0;
 }
@@ -38,8 +38,8 @@ static int teardown(void **state)
 
 static void begin(enum period_unit unit, uint32_t interval)
 {
-    scene.rule.period.unit = unit;
-    scene.rule.period.interval = interval;
+    scene.rule.policy.period.unit = unit;
+    scene.rule.policy.period.interval = interval;
     scene_start(&scene);
     scene_attach(&scene);
 }
@@ -61,7 +61,7 @@ static int archives(void)
 static void assert_archives(const char *expected)
 {
     char names[4096] = "";
-    scene_settle();
+    scene_settle(&scene);
     assert_true(history_holds(scene.directory, line, 0));
     assert_true(history_is_settled(scene.directory));
     struct history *history = history_read(scene.directory);
@@ -127,7 +127,7 @@ static void interval_counts_from_midnight(void **state)
 static void day_begins_at_the_time_asked_for(void **state)
 {
     (void)state;
-    scene.rule.period.at = 17 * HOUR + 30 * MINUTE;
+    scene.rule.policy.period.at = 17 * HOUR + 30 * MINUTE;
     begin(PERIOD_DAY, 1);
     write_around_boundary(scene_clock.real + 90 * MINUTE, DAY);
     assert_archives("2026-11-19");
@@ -151,7 +151,7 @@ static void boundaries_passed_in_silence_make_one_archive(void **state)
 static void boundary_that_passed_while_nobody_ran_rotates_at_the_first_write(void **state)
 {
     (void)state;
-    scene.rule.period.unit = PERIOD_DAY;
+    scene.rule.policy.period.unit = PERIOD_DAY;
     assert_int_equal(scene_other_process(&scene, 1, 2), 0);
     line = 2;
     scene_pass(DAY);
@@ -197,7 +197,7 @@ static void empty_file_is_not_rotated(void **state)
 static void size_never_moves_a_boundary(void **state)
 {
     (void)state;
-    scene.rule.max_bytes = 2 * LINE_LENGTH;
+    scene.rule.policy.max_bytes = 2 * LINE_LENGTH;
     begin(PERIOD_HOUR, 1);
     for (int i = 0; i < 3; i++) {
         write_line();
@@ -233,16 +233,16 @@ static void clock_set_back_by_an_hour_makes_no_storm(void **state)
     int after = archives();
     write_line();
     assert_int_equal(archives(), after + 1);
-    scene_settle();
+    scene_settle(&scene);
     assert_true(history_is_settled(scene.directory));
 }
 
 static void clock_set_back_overwrites_nothing(void **state)
 {
     (void)state;
-    scene.rule.max_bytes = LINE_LENGTH;
+    scene.rule.policy.max_bytes = LINE_LENGTH;
     begin(PERIOD_NONE, 1);
-    scene.rule.naming = NAMING_TIME;
+    scene.rule.policy.naming = NAMING_TIME;
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 5; i++) {
             write_line();
@@ -250,7 +250,7 @@ static void clock_set_back_overwrites_nothing(void **state)
         }
         scene_clock.real -= 5; /* the same seconds once more */
     }
-    scene_settle();
+    scene_settle(&scene);
     struct history *history = history_read(scene.directory);
     assert_int_equal(history->count, 15);
     free(history);
@@ -260,7 +260,7 @@ static void clock_that_was_years_ahead_does_not_stop_rotation(void **state)
 {
     (void)state;
     scene_clock.real += 3650LL * DAY;
-    scene.rule.period.unit = PERIOD_HOUR;
+    scene.rule.policy.period.unit = PERIOD_HOUR;
     assert_int_equal(scene_other_process(&scene, 1, 1), 0);
     line = 1;
     scene_clock.real -= 3650LL * DAY;
@@ -303,7 +303,7 @@ static void set_spring(void)
 static void write_every_half_hour(int64_t from, int64_t hours)
 {
     scene_clock.real = from;
-    begin(scene.rule.period.unit, 1);
+    begin(scene.rule.policy.period.unit, 1);
     for (int64_t i = 0; i < 2 * hours; i++) {
         write_line();
         scene_pass(HOUR / 2);
@@ -314,7 +314,7 @@ static void each_hour_of_a_clock_set_back_is_one_file(void **state)
 {
     (void)state;
     set_autumn();
-    scene.rule.period.unit = PERIOD_HOUR;
+    scene.rule.policy.period.unit = PERIOD_HOUR;
     write_every_half_hour(1792890000 - 2 * HOUR, 5); /* 01, 02, 02 again, 03, 04 o'clock */
     assert_archives("2026-10-25_01 2026-10-25_02 2026-10-25_02.1 2026-10-25_03");
 }
@@ -323,7 +323,7 @@ static void day_of_a_clock_set_back_has_25_hours(void **state)
 {
     (void)state;
     set_autumn();
-    scene.rule.period.unit = PERIOD_DAY;
+    scene.rule.policy.period.unit = PERIOD_DAY;
     write_every_half_hour(1792890000 - 3 * HOUR, 25); /* from local midnight */
     assert_int_equal(archives(), 0);
     write_line();
@@ -334,7 +334,7 @@ static void each_hour_of_a_clock_set_ahead_is_one_file(void **state)
 {
     (void)state;
     set_spring();
-    scene.rule.period.unit = PERIOD_HOUR;
+    scene.rule.policy.period.unit = PERIOD_HOUR;
     write_every_half_hour(1774746000 - 2 * HOUR, 4); /* 00, 01, 03, 04 o'clock */
     assert_archives("2026-03-29_00 2026-03-29_01 2026-03-29_03");
 }
@@ -343,7 +343,7 @@ static void day_of_a_clock_set_ahead_has_23_hours(void **state)
 {
     (void)state;
     set_spring();
-    scene.rule.period.unit = PERIOD_DAY;
+    scene.rule.policy.period.unit = PERIOD_DAY;
     write_every_half_hour(1774746000 - 2 * HOUR, 23); /* from local midnight */
     assert_int_equal(archives(), 0);
     write_line();

@@ -26,8 +26,9 @@ static uint64_t random_number(void)
     return random_next() >> random_next() % 64;
 }
 
-static const char *const bases[] = {"app.log",      "a",       ".hidden", "7",       "app.log.7",
-                                    "x.2026-11-20", "a b%.gz", "..",      "app.lock"};
+static const char *const bases[] = {"app.log",      "a",           ".hidden", "7",        "app.log.7",
+                                    "x.2026-11-20", "a b%.gz",     "..",      "app.lock", "app.log.gz",
+                                    ".app.log",     "app.squeeze", "app.new"};
 
 static const char *random_base(void)
 {
@@ -45,10 +46,14 @@ static struct name make_random(const char *base, char *out)
 {
     struct name name;
     memset(&name, 0, sizeof name);
-    switch (random_next() % 4) {
+    switch (random_next() % 5) {
     case 0:
         name.kind = NAME_LOCK;
         assert_int_equal(name_lock(base, out), 0);
+        break;
+    case 4:
+        name.kind = NAME_WORK;
+        assert_int_equal(random_next() % 2 ? name_fresh(base, out) : name_squeeze(base, out), 0);
         break;
     case 1:
         name.kind = NAME_PENDING;
@@ -74,11 +79,14 @@ static struct name make_random(const char *base, char *out)
     return name;
 }
 
-static int make_again(const char *base, const struct name *name, char *out)
+/* `text` is what was parsed: which of the two names of work it is, is not among its parts. */
+static int make_again(const char *base, const struct name *name, const char *text, char *out)
 {
     switch (name->kind) {
     case NAME_LOCK:
         return name_lock(base, out);
+    case NAME_WORK:
+        return text[strlen(text) - 1] == 'w' ? name_fresh(base, out) : name_squeeze(base, out);
     case NAME_PENDING:
         return name_pending(base, name->generation, name->begun, out);
     case NAME_NUMBER:
@@ -109,6 +117,10 @@ static void names_look_as_documented(void **state)
     char out[NAME_SIZE];
     assert_int_equal(name_lock("app.log", out), 0);
     assert_string_equal(out, ".app.log.lock");
+    assert_int_equal(name_fresh("app.log", out), 0);
+    assert_string_equal(out, ".app.log.new");
+    assert_int_equal(name_squeeze("app.log", out), 0);
+    assert_string_equal(out, ".app.log.squeeze");
     assert_int_equal(name_pending("app.log", 0xabc, 1700000000, out), 0);
     assert_string_equal(out, ".app.log.0000000000000abc.1700000000.pending");
     assert_int_equal(name_pending("app.log", UINT64_MAX, INT64_MIN, out), 0);
@@ -133,6 +145,8 @@ static void a_name_that_does_not_fit_is_an_error(void **state)
         memset(base, 'a', length);
         base[length] = '\0';
         assert_int_equal(name_lock(base, out), length + 6 > NAME_MAX ? -ENAMETOOLONG : 0);
+        assert_int_equal(name_fresh(base, out), length + 5 > NAME_MAX ? -ENAMETOOLONG : 0);
+        assert_int_equal(name_squeeze(base, out), length + 9 > NAME_MAX ? -ENAMETOOLONG : 0);
         assert_int_equal(name_pending(base, 1, -1700000000, out), length + 38 > NAME_MAX ? -ENAMETOOLONG : 0);
         assert_int_equal(name_number(base, 10, true, out), length + 6 > NAME_MAX ? -ENAMETOOLONG : 0);
         assert_int_equal(name_time(base, "2026-11-20", 12, false, out), length + 14 > NAME_MAX ? -ENAMETOOLONG : 0);
@@ -188,7 +202,7 @@ static void nothing_is_recognised_that_is_not_made(void **state)
         struct name parsed = name_parse(base, text);
         if (parsed.kind == NAME_OTHER)
             continue;
-        assert_int_equal(make_again(base, &parsed, again), 0);
+        assert_int_equal(make_again(base, &parsed, text, again), 0);
         assert_string_equal(again, text);
     }
 }
@@ -227,6 +241,13 @@ static void other_files_are_left_alone(void **state)
         ".app.log.lock.gz",
         ".app.log.lock.1",
         ".app.log.LOCK",
+        ".app.log.gz.new",
+        ".app.log.gz.squeeze",
+        ".app.log.new.1",
+        ".app.log.squeeze.gz",
+        "app.log.new",
+        "app.log.squeeze",
+        "..app.log.squeeze",
         "app.log.lock",
         "..app.log.lock",
         "app.log.2026-13-20",
@@ -292,11 +313,40 @@ static void leap_days_are_plausible(void **state)
     assert_int_equal(name_parse("a", "a.2100-02-29").kind, NAME_OTHER);
 }
 
+static void hidden_names_of_different_logs_never_collide(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {"",
+                                       ".gz",
+                                       ".new",
+                                       ".squeeze",
+                                       ".lock",
+                                       ".pending",
+                                       ".gz.new",
+                                       ".7",
+                                       ".7.gz",
+                                       ".0000000000000001.5",
+                                       ".0000000000000001.5.pending"};
+    enum { ENDS = sizeof ends / sizeof ends[0], KINDS = 4, COUNT = 2 * ENDS * KINDS };
+    static char made[COUNT][NAME_SIZE];
+    size_t count = 0;
+    for (size_t i = 0; i < 2 * ENDS; i++) {
+        char base[64];
+        strcat(strcpy(base, i < ENDS ? "app.log" : ".app.log"), ends[i % ENDS]);
+        assert_int_equal(name_lock(base, made[count++]), 0);
+        assert_int_equal(name_fresh(base, made[count++]), 0);
+        assert_int_equal(name_squeeze(base, made[count++]), 0);
+        assert_int_equal(name_pending(base, 1, 5, made[count++]), 0);
+    }
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(made[i], made[j]);
+}
+
 /* The base name that a reading is about, without the dot of a hidden name. */
 static void copy_base(const char *name, size_t length, const struct name *parsed, char *base)
 {
-    bool hidden = parsed->kind == NAME_LOCK || parsed->kind == NAME_PENDING;
-    memcpy(base, name + hidden, length);
+    memcpy(base, name + name_is_hidden(parsed->kind), length);
     base[length] = '\0';
 }
 
@@ -311,6 +361,11 @@ static void the_log_of_an_archive_is_found(void **state)
     assert_int_equal(parsed.kind, NAME_OTHER);
     assert_int_equal(name_base(".app.log.lock", 0, &parsed), 7);
     assert_int_equal(parsed.kind, NAME_LOCK);
+    assert_int_equal(name_base(".app.log.new", 0, &parsed), 7);
+    assert_int_equal(parsed.kind, NAME_WORK);
+    assert_int_equal(name_base(".app.log.gz.new", 0, &parsed), 10);
+    assert_int_equal(name_base(".app.log.squeeze", 0, &parsed), 7);
+    assert_int_equal(parsed.kind, NAME_WORK);
     assert_int_equal(name_base(".app.log.7", 0, &parsed), 8); /* the archive of a hidden log */
     assert_int_equal(parsed.kind, NAME_NUMBER);
     assert_int_equal(name_base(".app.log.0000000000000001.-5.pending", 0, &parsed), 7);
@@ -340,6 +395,10 @@ static void a_name_without_a_base_has_no_reading(void **state)
                                          "..",
                                          ".lock",
                                          "..lock",
+                                         ".new",
+                                         "..new",
+                                         ".squeeze",
+                                         "..squeeze",
                                          ".7",
                                          ".2026-11-20",
                                          "app.log",
@@ -365,7 +424,7 @@ static void the_base_that_made_a_name_is_among_its_readings(void **state)
         for (unsigned nth = 0; (length = name_base(text, nth, &parsed)) > 0; nth++) {
             assert_true(nth < 4);
             copy_base(text, length, &parsed, base);
-            assert_int_equal(make_again(base, &parsed, again), 0);
+            assert_int_equal(make_again(base, &parsed, text, again), 0);
             assert_string_equal(again, text);
             if (strcmp(base, made_for) == 0) {
                 assert_names_equal(&made, &parsed);
@@ -403,9 +462,11 @@ static void archives_are_ordered_oldest_first(void **state)
         "app.log.10.gz",
         "app.log.9",
         "app.log.1",
-        ".app.log.0000000000000002.9.pending",
+        ".app.log.0000000000000007.-1.pending",
+        ".app.log.0000000000000002.5.pending",
         ".app.log.0000000000000010.5.pending",
-        ".app.log.ffffffffffffffff.0.pending",
+        ".app.log.ffffffffffffffff.5.pending",
+        ".app.log.0000000000000000.9.pending", /* the lock file was deleted in between */
     };
     const size_t count = sizeof ordered / sizeof ordered[0];
     for (size_t i = 0; i < count; i++) {
@@ -434,6 +495,7 @@ int main(void)
         cmocka_unit_test(other_files_are_left_alone),
         cmocka_unit_test(the_earliest_and_latest_moments_are_recognised),
         cmocka_unit_test(leap_days_are_plausible),
+        cmocka_unit_test(hidden_names_of_different_logs_never_collide),
         cmocka_unit_test(the_log_of_an_archive_is_found),
         cmocka_unit_test(a_name_with_two_readings_gives_both),
         cmocka_unit_test(a_name_without_a_base_has_no_reading),

@@ -1,0 +1,22 @@
+/*
+ * A descriptor of the live file from the log's keeper, for a process that may not open it itself any more: Apache's
+ * workers write to a file of root's in a directory that they may not even search.
+ */
+#ifndef MPLOGSHIM_BORROW_H
+#define MPLOGSHIM_BORROW_H
+
+#include "lockfile.h"
+
+/*
+ * Shows the keeper `fd`, open for writing on a file of this log's history, and gets one on the live file, with the same
+ * access and O_APPEND. Waits a second at most. The descriptor, close-on-exec, or -errno; -ESRCH: there is no keeper, or
+ * it is neither root's nor of this process's user. Async-signal-safe.
+ */
+int borrow_live(const struct lockfile *lockfile, int fd);
+
+/* The name of a keeper's socket (abstract, SOCK_SEQPACKET) by the number that is recorded in the lock file: with the
+ * NUL in front. Returns its length. */
+enum { BORROW_NAME_SIZE = 40 };
+unsigned borrow_name(uint64_t number, char *name);
+
+#endif

@@ -1,0 +1,374 @@
+/*
+ * A child of the program's own would be seen by its wait and SIGCHLD. So there is a go-between: a process in the
+ * memory of the program (no page table is copied, however large the program is) with exit signal 0, which wait and
+ * waitpid(-1) pass over. It makes the child that becomes the new program.
+ *
+ * Ordinarily the go-between ends when the child is the new program, and that is init's then. Where orphans come to this
+ * process instead, the go-between stays as the parent until the new program has ended. It cannot end unseen by itself:
+ * nobody would take its zombie while the program is idle. So it sleeps until launch_reap lets it go.
+ */
+#include "launch_private.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { SLOTS = 8, STACK_SIZE = 16384, STACK_OF_CHILD = 8192, SECOND = 1000000000, MOMENT = 50000 /* ns */ };
+
+/*
+ * Nobody has written to the slot's error. The child does at once, so it is one with a copy of this memory: valgrind and
+ * others that emulate system calls make an ordinary fork of a clone.
+ */
+enum { NOTHING_KNOWN = 1 };
+
+/*
+ * One go-between. FREE, STARTING, then FAILED, or RUNNING and ENDED: the new program has; LEAVING: it was told to end.
+ */
+enum slot_state { SLOT_FREE, SLOT_STARTING, SLOT_FAILED, SLOT_RUNNING, SLOT_ENDED, SLOT_LEAVING };
+
+struct slot {
+    uint32_t state;
+    uint32_t thread; /* of a go-between that stays: the kernel clears it when that is gone, however it went */
+    int process;     /* its id */
+    int parent;      /* the process that launched */
+    int error;       /* of the child; 0: it has become the program */
+    const struct launch *launch;
+};
+
+static struct slot slots[SLOTS];
+static char stacks[SLOTS][STACK_SIZE] __attribute__((aligned(16)));
+static uint32_t used;     /* slots that are not free */
+static bool adopts;       /* orphans come to this process, or to one that it is forked from */
+static uint32_t launcher; /* the thread whose turn it is to look after the slots, or 0 */
+
+LAUNCH_OUTSIDE static uint32_t state_of(const struct slot *slot)
+{
+    return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+}
+
+/* Not FUTEX_PRIVATE_FLAG: the kernel wakes those who wait for `thread` without it. */
+LAUNCH_OUTSIDE static void wait_for_change(uint32_t *word, uint32_t value, int64_t nanoseconds)
+{
+    const struct timespec time = {.tv_sec = nanoseconds / SECOND, .tv_nsec = nanoseconds % SECOND};
+    launch_call(SYS_futex, (long)word, FUTEX_WAIT, value, (long)&time);
+}
+
+/* From the state `from` only: the other side may have gone on already. */
+LAUNCH_OUTSIDE static bool change_state(struct slot *slot, uint32_t from, uint32_t to)
+{
+    if (!__atomic_compare_exchange_n(&slot->state, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        return false;
+    }
+    launch_call(SYS_futex, (long)&slot->state, FUTEX_WAKE, INT_MAX, 0);
+    return true;
+}
+
+LAUNCH_OUTSIDE static int become(void *argument)
+{
+    enum { NOT_EXECUTED = 127 };
+    struct slot *slot = argument;
+    launch_become(slot->launch, &slot->error);
+    return NOT_EXECUTED;
+}
+
+/*
+ * Makes the child, which has this process waiting until its execve. Its id, or 0 if it did not come to that. The thread
+ * that launches waits too, so libc's clone may still write to its errno.
+ */
+LAUNCH_OUTSIDE static int make_child(struct slot *slot, char *stack)
+{
+    int child = clone(become, stack + STACK_OF_CHILD, CLONE_VM | CLONE_VFORK | SIGCHLD, slot);
+    if (child < 0) {
+        slot->error = -errno;
+        return 0;
+    }
+    if (__atomic_load_n(&slot->error, __ATOMIC_ACQUIRE) < 0) {
+        launch_call(SYS_wait4, child, 0, 0, 0);
+        return 0;
+    }
+    return child;
+}
+
+LAUNCH_OUTSIDE static char *stack_of(const struct slot *slot)
+{
+    return stacks[slot - slots];
+}
+
+LAUNCH_OUTSIDE static int go_between(void *argument)
+{
+    struct slot *slot = argument;
+    return make_child(slot, stack_of(slot)) == 0;
+}
+
+/* What does not sleep when asked to (a system call filter) must not run on instead: false. */
+LAUNCH_OUTSIDE static bool nap(int64_t nanoseconds)
+{
+    const struct timespec time = {.tv_sec = nanoseconds / SECOND, .tv_nsec = nanoseconds % SECOND};
+    long slept = launch_call(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, (long)&time, 0);
+    return slept == 0 || slept == -EINTR;
+}
+
+/* A second at most, or until the child has ended: SIGCHLD is blocked and not ignored, so it stays pending. */
+LAUNCH_OUTSIDE static bool wait_for_child(void)
+{
+    static const uint64_t child_ended = (uint64_t)1 << (SIGCHLD - 1);
+    const struct timespec second = {.tv_sec = 1, .tv_nsec = 0};
+    long signal = launch_call(SYS_rt_sigtimedwait, (long)&child_ended, 0, (long)&second, sizeof child_ended);
+    return signal > 0 || signal == -EAGAIN || signal == -EINTR || nap(SECOND);
+}
+
+LAUNCH_OUTSIDE static bool is_orphan(const struct slot *slot)
+{
+    long parent = launch_call(SYS_getppid, 0, 0, 0, 0);
+    return parent >= 0 && parent != slot->parent;
+}
+
+/*
+ * The parent of the new program until that ends, then until it is told to leave or nobody is there to tell: the
+ * process has ended, or became another program, which keeps nothing of this memory but through this process.
+ */
+LAUNCH_OUTSIDE static void attend(struct slot *slot, int child, uint64_t begun)
+{
+    while (!is_orphan(slot)) {
+        if (launch_call(SYS_wait4, child, 0, WNOHANG, 0) != 0) {
+            break;
+        }
+        if (!wait_for_child()) {
+            return;
+        }
+    }
+    change_state(slot, SLOT_RUNNING, SLOT_ENDED);
+    while (state_of(slot) == SLOT_ENDED && !is_orphan(slot) && launch_stack_begin(slot->parent) == begun) {
+        wait_for_change(&slot->state, SLOT_ENDED, SECOND);
+    }
+}
+
+/* Nothing of the program's is kept open or busy; a signal to its process group is not for this one. */
+LAUNCH_OUTSIDE static void detach(void)
+{
+    static const uint64_t by_default[4]; /* the kernel's struct sigaction */
+    launch_call(SYS_rt_sigaction, SIGCHLD, (long)by_default, 0, sizeof(uint64_t));
+    launch_call(SYS_setsid, 0, 0, 0, 0);
+    launch_call(SYS_chdir, (long)"/", 0, 0, 0);
+    launch_call(SYS_prctl, PR_SET_NAME, (long)"mplogshim", 0, 0);
+    launch_close(0, LAUNCH_NO_LIMIT);
+}
+
+LAUNCH_OUTSIDE static int go_between_that_stays(void *argument)
+{
+    struct slot *slot = argument;
+    int child = make_child(slot, stack_of(slot));
+    if (child == 0) {
+        change_state(slot, SLOT_STARTING, SLOT_FAILED);
+        return 0;
+    }
+    detach();
+    const uint64_t begun = launch_stack_begin(slot->parent); /* before the process goes on: it may execve at once */
+    change_state(slot, SLOT_STARTING, SLOT_RUNNING);
+    attend(slot, child, begun);
+    return 0;
+}
+
+/* From here on: the process itself. */
+
+static int own_id(long number)
+{
+    return (int)launch_call(number, 0, 0, 0, 0);
+}
+
+/* A turn whose thread is no more was that of a vfork child that was killed. */
+static bool take_turn(void)
+{
+    uint32_t nobody = 0;
+    uint32_t mine = (uint32_t)own_id(SYS_gettid);
+    if (__atomic_compare_exchange_n(&launcher, &nobody, mine, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        return true;
+    }
+    uint32_t other = nobody;
+    return launch_call(SYS_kill, other, 0, 0, 0) == -ESRCH &&
+           __atomic_compare_exchange_n(&launcher, &other, mine, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static void end_turn(void)
+{
+    __atomic_store_n(&launcher, 0, __ATOMIC_RELEASE);
+}
+
+static void take_slot(struct slot *slot)
+{
+    slot->state = SLOT_STARTING;
+    __atomic_add_fetch(&used, 1, __ATOMIC_RELAXED);
+}
+
+static void free_slot(struct slot *slot)
+{
+    slot->state = SLOT_FREE;
+    __atomic_sub_fetch(&used, 1, __ATOMIC_RELAXED);
+}
+
+static bool is_gone(const struct slot *slot)
+{
+    return __atomic_load_n(&slot->thread, __ATOMIC_ACQUIRE) == 0;
+}
+
+/* The kernel clears `thread` some microseconds before there is a zombie. */
+static bool take_zombie(const struct slot *slot)
+{
+    enum { TRIES = 40 };
+    for (int i = 0; i < TRIES; i++) {
+        if (launch_call(SYS_wait4, slot->process, 0, __WCLONE | WNOHANG, 0) != 0) {
+            return true; /* also if somebody else took it */
+        }
+        nap(MOMENT);
+    }
+    return false;
+}
+
+/* One that is stopped, or traced, is left for later. */
+static void reap(struct slot *slot)
+{
+    enum { PATIENCE = 200 * MOMENT };
+    if (slot->parent != own_id(SYS_getpid)) { /* in a vfork child, or left by one */
+        if (is_gone(slot) && launch_call(SYS_kill, slot->parent, 0, 0, 0) == -ESRCH) {
+            free_slot(slot);
+        }
+        return;
+    }
+    uint32_t process = (uint32_t)slot->process;
+    if (change_state(slot, SLOT_ENDED, SLOT_LEAVING)) {
+        wait_for_change(&slot->thread, process, PATIENCE);
+    }
+    if (is_gone(slot) && take_zombie(slot)) {
+        free_slot(slot);
+    }
+}
+
+static void reap_all(void)
+{
+    for (int i = 0; i < SLOTS && __atomic_load_n(&used, __ATOMIC_RELAXED) != 0; i++) {
+        uint32_t state = state_of(&slots[i]);
+        if (state == SLOT_ENDED || (state != SLOT_FREE && is_gone(&slots[i]))) {
+            reap(&slots[i]);
+        }
+    }
+}
+
+static struct slot *find_slot(void)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        if (state_of(&slots[i]) == SLOT_FREE) {
+            return &slots[i];
+        }
+    }
+    return NULL;
+}
+
+static char *top_of(const struct slot *slot)
+{
+    return stack_of(slot) + STACK_SIZE;
+}
+
+/* What came of the launch, once the go-between is gone. */
+static int outcome_of(const struct slot *slot)
+{
+    int status = 0;
+    while (launch_call(SYS_wait4, slot->process, (long)&status, __WCLONE, 0) == -EINTR) {
+    }
+    if (slot->error == NOTHING_KNOWN) {
+        return status == 0 ? 0 : -EINTR;
+    }
+    return slot->error;
+}
+
+static int launch_and_let_go(struct slot *slot)
+{
+    slot->process = clone(go_between, top_of(slot), CLONE_VM | CLONE_VFORK, slot);
+    int error = slot->process < 0 ? -errno : outcome_of(slot);
+    free_slot(slot);
+    return error;
+}
+
+static int launch_and_attend(struct slot *slot)
+{
+    const int flags = CLONE_VM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+    slot->process = clone(go_between_that_stays, top_of(slot), flags, slot, &slot->thread, NULL, &slot->thread);
+    int error = slot->process < 0 ? -errno : 0;
+    while (error == 0 && state_of(slot) == SLOT_STARTING && !is_gone(slot)) {
+        wait_for_change(&slot->state, SLOT_STARTING, SECOND / 10); /* it may have been killed: nobody wakes then */
+    }
+    if (error == 0 && (state_of(slot) == SLOT_RUNNING || state_of(slot) == SLOT_ENDED)) {
+        return 0;
+    }
+    error = error != 0 ? error : outcome_of(slot);
+    free_slot(slot);
+    return error;
+}
+
+/*
+ * Whether orphans come to this process: it is the first of its namespace, or asked for them, or may not know. Fork
+ * children of such a process go on the same way, because what they launch would become its child.
+ */
+static bool adopts_orphans(void)
+{
+    int asked = 0;
+    adopts = adopts || own_id(SYS_getpid) == 1 ||
+             launch_call(SYS_prctl, PR_GET_CHILD_SUBREAPER, (long)&asked, 0, 0) != 0 || asked != 0;
+    return adopts;
+}
+
+static int launch_in_turn(const struct launch *launch)
+{
+    reap_all();
+    struct slot *slot = find_slot();
+    if (slot == NULL) {
+        return -EAGAIN;
+    }
+    take_slot(slot);
+    slot->thread = 0;
+    slot->parent = own_id(SYS_getpid);
+    slot->error = NOTHING_KNOWN;
+    slot->launch = launch;
+    return adopts_orphans() ? launch_and_attend(slot) : launch_and_let_go(slot);
+}
+
+int launch(const struct launch *launch)
+{
+    if (!take_turn()) {
+        return -EBUSY;
+    }
+    int saved = errno;                      /* libc's clone is the only one here to change it */
+    uint64_t signals = sys_signals_defer(); /* no handler of the program's runs in the processes made here */
+    int error = launch_in_turn(launch);
+    sys_signals_resume(signals);
+    errno = saved;
+    end_turn();
+    return error;
+}
+
+void launch_reap(void)
+{
+    if (__atomic_load_n(&used, __ATOMIC_RELAXED) != 0 && take_turn()) {
+        reap_all();
+        end_turn();
+    }
+}
+
+void launch_forked(void)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        slots[i] = (struct slot){.state = SLOT_FREE};
+    }
+    used = 0;
+    launcher = 0;
+    adopts = adopts || own_id(SYS_getppid) == 1;
+}

@@ -1,0 +1,102 @@
+/*
+ * Calls by which a process gives up the privileges that it was started with: what it needs them for outside of itself
+ * is started first. All else is the program's.
+ */
+#include "hook_identity.h"
+
+#include "hook.h"
+
+#include "descriptor_private.h"
+
+#include <sys/fsuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const uid_t unchanged = (uid_t)-1;
+
+static void before_giving_up(void)
+{
+    if (descriptor_active() && geteuid() == 0) {
+        int saved = errno;
+        descriptor_keep();
+        errno = saved;
+    }
+}
+
+/* The effective user, by whom the kernel judges what a process may do with files, is about to be `effective`. */
+static void before_change(uid_t effective)
+{
+    if (effective != 0 && effective != unchanged) {
+        before_giving_up();
+    }
+}
+
+/*
+ * By number these change one thread only, which is what programs want that call them so (Samba: a user for each
+ * thread): that is left to them.
+ */
+void identity_before_syscall(long number, const long *arguments)
+{
+    switch (number) {
+    case SYS_setuid:
+    case SYS_setfsuid:
+        before_change((uid_t)arguments[0]);
+        break;
+    case SYS_setreuid:
+    case SYS_setresuid:
+        before_change((uid_t)arguments[1]);
+        break;
+    case SYS_capset:
+    case SYS_chroot:
+        before_giving_up();
+        break;
+    default:
+        break;
+    }
+}
+
+EXPORT int setuid(uid_t user)
+{
+    before_change(user);
+    return real.setuid(user);
+}
+
+EXPORT int seteuid(uid_t effective)
+{
+    before_change(effective);
+    return real.seteuid(effective);
+}
+
+EXPORT int setreuid(uid_t user, uid_t effective)
+{
+    before_change(effective);
+    return real.setreuid(user, effective);
+}
+
+EXPORT int setresuid(uid_t user, uid_t effective, uid_t saved)
+{
+    before_change(effective);
+    return real.setresuid(user, effective, saved);
+}
+
+/* What only file servers call, and only for files. */
+EXPORT int setfsuid(uid_t user)
+{
+    before_change(user);
+    return real.setfsuid(user);
+}
+
+/* Root without its capabilities is an ordinary user; which of them go is not looked at. */
+int capset(void *header, void *data);
+EXPORT int capset(void *header, void *data)
+{
+    before_giving_up();
+    return real.capset(header, data);
+}
+
+/* In the new root there is no command that could be started, now for archives or later for a keeper. */
+EXPORT int chroot(const char *path)
+{
+    before_giving_up();
+    return real.chroot(path);
+}

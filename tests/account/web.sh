@@ -1,0 +1,369 @@
+# shellcheck shell=bash
+# The tests of web servers in their Debian configuration, whose workers gave up privileges, for tests/programs to source
+# after keepers.sh. They say what is their own:
+#
+#   log_owner log_group log_mode directory_mode   of the logs, as the package makes them
+#   logs                                          names of all that are open, "access.log" among them
+#   workers                                       how many processes serve at least
+#   configure                                     makes a copy of the configuration for $prefix and $port
+#   web_server                                    how to start it in the foreground and as a daemon: the arrays
+#                                                 $command_line and $daemon
+#   reload quit start_again                       while it runs: what the package's scripts do
+
+new_web_log() { # [KEY=VALUE,...]
+    local name
+    prefix=$work/log.$BASHPID
+    directory=$prefix/var/log/web
+    log=$directory/access.log
+    rules="$directory/*.log,$1"
+    messages=$prefix/messages
+    started=() server=
+    trap end_started EXIT
+    mkdir -p "$prefix/etc" "$prefix/run" "$prefix/var/log"
+    install -d -m "$directory_mode" -o root -g adm "$directory"
+    for name in "${logs[@]}"; do
+        install -m "$log_mode" -o "$log_owner" -g "$log_group" /dev/null "$directory/$name"
+    done
+    install -m 666 /dev/null "$messages"
+    export MPLOGSHIM_DIAG=$messages
+    port=$("$python" -c '
+import socket
+with socket.socket() as listener:
+    listener.bind(("127.0.0.1", 0))
+    print(listener.getsockname()[1])')
+    configure
+}
+
+start_web_server() {
+    web_server
+    start_server "${command_line[@]}"
+    send 1 9 1
+}
+
+# Sends COUNT requests of each of WRITERS writers, from FIRST on.
+send() { # WRITERS FIRST COUNT [RATE]
+    plain "$python" "$account_dir/requests.py" "$port" "$@"
+}
+
+start_sending() { # As send
+    send "$@" &
+    started+=($!)
+}
+
+# Ends the server: its keepers end too, and every request is in the log once, as are those of start_web_server.
+stop_web_server() { # As account's arguments
+    stop_server "$server"
+    server=
+    end_of_web_server "$@"
+}
+
+end_of_web_server() {
+    expect_keepers_to_end
+    expect_owner_and_mode "$log_owner:$log_group" "$log_mode"
+    account --prefix '.*"' --suffix '"' "$@"
+}
+
+expect_one_keeper_for_each_log() {
+    expect_one_keeper_each "${logs[@]/#/$directory/}"
+}
+
+# The pids of the server's processes which are not root's.
+workers() {
+    local pid
+    for pid in $(pgrep -P "$(<"$prefix/run/pid")"); do
+        [ "$(stat -c %U "/proc/$pid")" = www-data ] && echo "$pid"
+    done
+}
+
+has_all_workers() {
+    (($(workers | wc -l) >= workers))
+}
+
+expect_directory_of_root() {
+    if setpriv --reuid=www-data --regid=www-data --clear-groups touch "$directory/new" 2>/dev/null; then
+        echo "workers could rotate themselves"
+        return 1
+    fi
+}
+
+workers_without_privileges_rotate_by_size_and_keep_owner_and_mode() {
+    new_web_log max_bytes=64K
+    start_web_server
+    wait_until has_all_workers
+    [ "$(pgrep -c -P "$(<"$prefix/run/pid")")" = "$(workers | wc -l)" ]
+    expect_directory_of_root
+    send 8 1 300 100
+    stop_web_server --min-rotations 6 9=1 {1,2,3,4,5,6,7,8}=300
+    cat "$messages"
+    [ ! -s "$messages" ]
+}
+
+workers_at_full_speed_lose_nothing() {
+    new_web_log max_bytes=32K
+    start_web_server
+    send 8 1 300
+    send 8 11 300
+    stop_web_server --min-rotations 3 9=1 {1,2,3,4,5,6,7,8,11,12,13,14,15,16,17,18}=300
+}
+
+workers_without_privileges_rotate_by_the_clock() {
+    new_web_log when=S
+    start_web_server
+    send 4 1 80 20
+    stop_web_server --naming time --min-rotations 3 9=1 {1,2,3,4}=80
+}
+
+archives_are_compressed_and_keep_owner_and_mode() {
+    new_web_log max_bytes=32K,compress=gzip
+    start_web_server
+    send 8 1 200 100
+    stop_web_server --min-rotations 3 9=1 {1,2,3,4,5,6,7,8}=200
+    [ -z "$(find "$directory" -name 'access.log.*' ! -name '*.gz')" ]
+}
+
+each_log_has_one_keeper_that_stays_while_the_server_runs() {
+    new_web_log max_bytes=64K
+    start_web_server
+    expect_one_keeper_for_each_log
+    send 8 1 200 100
+    expect_same_keepers
+    stop_web_server --min-rotations 2 9=1 {1,2,3,4,5,6,7,8}=200
+}
+
+a_reload_makes_no_second_keeper_and_loses_nothing() {
+    new_web_log max_bytes=64K
+    start_web_server
+    expect_one_keeper_for_each_log
+    start_sending 8 1 300 100
+    for _ in 1 2 3; do
+        sleep 0.5
+        reload
+        expect_one_keeper_for_each_log
+    done
+    finish
+    stop_web_server --min-rotations 4 9=1 {1,2,3,4,5,6,7,8}=300
+}
+
+a_second_start_while_it_runs_makes_no_second_keeper() {
+    new_web_log max_bytes=64K
+    start_web_server
+    expect_one_keeper_for_each_log
+    start_sending 8 1 200 100
+    start_again || true
+    expect_one_keeper_for_each_log
+    expect_same_keepers
+    finish
+    stop_web_server --min-rotations 2 9=1 {1,2,3,4,5,6,7,8}=200
+}
+
+a_start_right_after_the_end_has_one_keeper() {
+    new_web_log max_bytes=64K
+    start_web_server
+    send 8 1 100
+    stop_server "$server"
+    web_server
+    start_server "${command_line[@]}"
+    send 8 11 200 100
+    expect_one_keeper_for_each_log
+    stop_web_server --min-rotations 2 9=1 {1,2,3,4,5,6,7,8}=100 {11,12,13,14,15,16,17,18}=200
+}
+
+a_killed_keeper_is_told_and_replaced_at_the_next_reload() {
+    new_web_log max_bytes=32K
+    start_web_server
+    send 8 1 60 100
+    expect_one_keeper_for_each_log
+    kill -KILL "${keepers[@]}"
+    within 5 has_no_keeper "$log"
+    local before failures
+    before=$(rotations)
+    send 8 11 100 100
+    failures=$(events rotate_failed)
+    send 8 21 100 100
+    cat "$messages"
+    ((failures >= 1 && failures <= 8)) # each of the workers once
+    (($(events rotate_failed) <= 8))
+    [ "$(rotations)" = "$before" ]
+    reload
+    expect_one_keeper_for_each_log
+    send 8 31 100 100
+    has_rotations $((before + 2))
+    stop_web_server --min-rotations 2 9=1 {1,2,3,4,5,6,7,8}=60 {1,2,3}{1,2,3,4,5,6,7,8}=100
+}
+
+# The command beside the library takes its time before it is one.
+a_keeper_that_is_slow_to_start_is_waited_for_without_a_word() {
+    local slow=$work/slow
+    rm -rf "$slow"
+    cp -r "${library%/*}" "$slow"
+    mv "$slow/mplogshim" "$slow/mplogshim.real"
+    cat >"$slow/mplogshim" <<END
+#!/bin/bash
+sleep 0.3
+exec -a mplogshim $slow/mplogshim.real "\$@"
+END
+    chmod 755 "$slow/mplogshim"
+    library=$slow/${library##*/}
+    new_web_log max_bytes=64K
+    start_web_server
+    send 8 1 150 100
+    stop_web_server --min-rotations 1 9=1 {1,2,3,4,5,6,7,8}=150
+    cat "$messages"
+    [ ! -s "$messages" ]
+}
+
+# The lines of requests in the log's history, without what the server put before and behind them.
+logged_requests() { # FILE...
+    sed -E 's/.*"(w=[^"]*)"$/\1/' "$@"
+}
+
+# Succeeds if the log has each request of the writers once. Processes that the lock file misleads write to the file
+# before for a while, so the order is not looked at.
+account_in_any_order() { # FIRST-LAST=COUNT...
+    settle_log
+    "$checker" --cat "$log" | logged_requests | sort >"$prefix/found"
+    "$python" - "$account_dir" "$@" <<'END' | sort >"$prefix/expected"
+import sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[1])
+from writer import make_line
+for argument in sys.argv[2:]:
+    first, last, count = map(int, argument.replace("=", "-").split("-"))
+    for writer in range(first, last + 1):
+        for number in range(1, count + 1):
+            print(make_line(writer, number))
+END
+    if ! diff "$prefix/expected" "$prefix/found" >"$prefix/differences"; then
+        echo "requests lost (<) or doubled (>):"
+        cut -c1-40 "$prefix/differences" | sed 10q
+        return 1
+    fi
+}
+
+# Succeeds if each archive was begun after the one before it, by the numbers of requests that were sent side by side.
+expect_archives_in_order() {
+    local number first before=0 slack=8
+    for ((number = $(rotations); number > 0; number--)); do
+        first=$(logged_requests "$log.$number" | sed -E 's/^w=[1-4] n=([0-9]+) .*/\1/; /^[0-9]+$/!d' | sort -n | sed 1q)
+        if ((${first:-before} + slack < before)); then
+            echo "the archive before $log.$number begins with request $before, it with $first"
+            return 1
+        fi
+        before=${first:-$before}
+    done
+}
+
+# A worker makes noise for a second and a half; soon after it stops, everything is as it was before.
+make_noise_under_load() { # WAY
+    new_web_log max_bytes=16K
+    start_web_server
+    expect_one_keeper_for_each_log
+    make_strangers
+    start_sending 4 1 300 100
+    sleep 0.3
+    local before
+    before=$(rotations)
+    make_noise www-data "$1" 1.5
+    rotations_meanwhile=$(($(rotations) - before))
+    within 2 has_rotations $((before + rotations_meanwhile + 1))
+    expect_same_keepers
+    finish
+    expect_strangers_as_they_were
+}
+
+survives_a_held_lock() { # WAY
+    make_noise_under_load "$1"
+    stop_web_server --min-rotations 6 9=1 {1,2,3,4}=300
+}
+
+survives_noise() { # WAY
+    make_noise_under_load "$1"
+    settle_log # by root, who has rules of his own: a record that workers could write is nothing to him
+    stop_server "$server"
+    server=
+    expect_keepers_to_end
+    expect_owner_and_mode "$log_owner:$log_group" "$log_mode"
+    account_in_any_order 9-9=1 1-4=300
+    expect_archives_in_order
+}
+
+a_keeper_does_nothing_wrong_when_a_worker_fills_the_lock_file_with_noise() {
+    survives_noise bytes
+}
+
+a_keeper_does_nothing_wrong_when_a_worker_empties_the_lock_file() {
+    survives_noise empty
+}
+
+a_keeper_does_nothing_wrong_when_a_worker_makes_the_lock_file_huge() {
+    survives_noise huge
+}
+
+a_keeper_does_nothing_wrong_when_a_worker_writes_lies_into_the_lock_file() {
+    survives_noise lies
+}
+
+a_keeper_does_nothing_wrong_when_a_worker_holds_the_lock() {
+    survives_a_held_lock hold
+}
+
+a_keeper_does_nothing_wrong_when_a_worker_holds_the_lock_past_the_timeout() {
+    new_web_log max_bytes=16K,lock_timeout=300ms
+    start_web_server
+    start_sending 4 1 300 100
+    sleep 0.3
+    make_noise www-data hold 1.5
+    local before
+    before=$(rotations)
+    within 2 has_rotations $((before + 1))
+    finish
+    stop_web_server --min-rotations 6 9=1 {1,2,3,4}=300
+}
+
+a_keeper_does_nothing_wrong_when_a_worker_holds_the_lock_of_settling() {
+    survives_a_held_lock settle
+    ((rotations_meanwhile >= 4))
+}
+
+a_daemon_as_the_package_starts_it_is_kept_until_it_quits() {
+    new_web_log max_bytes=64K
+    local pid
+    web_server
+    setsid env MPLOGSHIM_LOGS="$rules" MPLOGSHIM_STRICT=1 ${library:+LD_PRELOAD="$library"} "${daemon[@]}" </dev/null
+    wait_until test -s "$prefix/run/pid"
+    pid=$(<"$prefix/run/pid")
+    echo "$pid" >>"$servers"
+    server=$pid
+    expect_one_keeper_for_each_log
+    send 8 1 100 100
+    reload
+    send 8 11 100 100
+    expect_one_keeper_for_each_log
+    quit
+    has_ended() { [ ! -e "/proc/$pid" ]; }
+    wait_until has_ended
+    sed -i "/^$pid\$/d" "$servers"
+    server=
+    end_of_web_server --min-rotations 2 {1,2,3,4,5,6,7,8,11,12,13,14,15,16,17,18}=100
+}
+
+web_tests=(
+    workers_without_privileges_rotate_by_size_and_keep_owner_and_mode
+    workers_at_full_speed_lose_nothing
+    workers_without_privileges_rotate_by_the_clock
+    archives_are_compressed_and_keep_owner_and_mode
+    each_log_has_one_keeper_that_stays_while_the_server_runs
+    a_reload_makes_no_second_keeper_and_loses_nothing
+    a_second_start_while_it_runs_makes_no_second_keeper
+    a_start_right_after_the_end_has_one_keeper
+    a_killed_keeper_is_told_and_replaced_at_the_next_reload
+    a_keeper_that_is_slow_to_start_is_waited_for_without_a_word
+    a_keeper_does_nothing_wrong_when_a_worker_fills_the_lock_file_with_noise
+    a_keeper_does_nothing_wrong_when_a_worker_empties_the_lock_file
+    a_keeper_does_nothing_wrong_when_a_worker_makes_the_lock_file_huge
+    a_keeper_does_nothing_wrong_when_a_worker_writes_lies_into_the_lock_file
+    a_keeper_does_nothing_wrong_when_a_worker_holds_the_lock
+    a_keeper_does_nothing_wrong_when_a_worker_holds_the_lock_past_the_timeout
+    a_keeper_does_nothing_wrong_when_a_worker_holds_the_lock_of_settling
+    a_daemon_as_the_package_starts_it_is_kept_until_it_quits
+)
