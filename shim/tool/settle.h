@@ -12,7 +12,7 @@
 
 struct settle {
     const char *path;      /* of the log, absolute */
-    const char *base;      /* its name within the directory */
+    const char *base;      /* its name within the directory: the end of `path` */
     int directory;         /* open on the log's directory */
     struct lockfile *lock; /* open; the keeper's is that of its struct log */
     struct rule rule;      /* the process's own; rule.policy: the one that holds */

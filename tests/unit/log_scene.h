@@ -168,7 +168,7 @@ static inline void scene_settle(const struct scene *scene)
     struct stat status;
     struct lockfile lock = {.fd = -1};
     struct settle settle = {.path = scene->path.text,
-                            .base = LOG_NAME,
+                            .base = strrchr(scene->path.text, '/') + 1,
                             .directory = open(scene->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                             .lock = &lock,
                             .rule = scene->rule,

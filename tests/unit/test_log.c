@@ -42,6 +42,9 @@ static void append(const char *text)
 
 static void assert_file(const char *name, const char *expected)
 {
+    if (strcmp(name, LOG_NAME) != 0) {
+        scene_settle(&scene);
+    }
     char *text = temporary_read(scene.directory, name);
     assert_non_null(text);
     assert_string_equal(text, expected);
@@ -67,6 +70,7 @@ static void size_is_never_exceeded_and_always_used(void **state)
     assert_true(scene_write_lines(&scene, 1, 3));
     assert_false(temporary_exists(scene.directory, "app.log.1"));
     assert_true(scene_write_lines(&scene, 4, 20));
+    scene_settle(&scene);
     assert_true(history_holds(scene.directory, 20, 0));
     for (int i = 1; i <= 6; i++) {
         char name[16];
@@ -127,6 +131,7 @@ static void rotation_waits_for_no_more_than_64_kilobytes(void **state)
     for (int i = 0; i < 2 * LOG_HOLD_MAX / 8192; i++) {
         append(piece);
     }
+    scene_settle(&scene);
     assert_true(temporary_exists(scene.directory, "app.log.1"));
     assert_in_range(temporary_length(scene.directory, LOG_NAME), 1, LOG_HOLD_MAX + 8192);
 }
