@@ -1,6 +1,7 @@
 #include "borrow.h"
 
 #include "diag.h"
+#include "own.h"
 #include "sys.h"
 #include "sys_call.h"
 
@@ -77,10 +78,10 @@ struct message {
     } control;
 };
 
-static void prepare(struct message *message)
+static void prepare(struct message *message, char byte)
 {
     memset(message, 0, sizeof *message);
-    message->byte = 'w';
+    message->byte = byte;
     message->piece = (struct iovec){.iov_base = &message->byte, .iov_len = 1};
     message->header = (struct msghdr){.msg_iov = &message->piece,
                                       .msg_iovlen = 1,
@@ -88,10 +89,10 @@ static void prepare(struct message *message)
                                       .msg_controllen = sizeof message->control};
 }
 
-static int show(int keeper, int fd)
+static int show(int keeper, char what, int fd)
 {
     struct message message;
-    prepare(&message);
+    prepare(&message, what);
     message.control.head =
         (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)};
     memcpy(CMSG_DATA(&message.control.head), &fd, sizeof fd);
@@ -103,7 +104,7 @@ static int receive(int keeper)
 {
     int fd;
     struct message message;
-    prepare(&message);
+    prepare(&message, '\0');
     long got = sys_call(SYS_recvmsg, keeper, (long)&message.header, MSG_CMSG_CLOEXEC, 0, 0, 0);
     if (got < 0) {
         return (int)got;
@@ -126,14 +127,40 @@ static int above_standard(int fd)
     return moved;
 }
 
-int borrow_live(const struct lockfile *lockfile, int fd)
+static int borrow(const struct lockfile *lockfile, char what, int fd)
 {
     int keeper = above_standard(connect_to_keeper(lockfile));
     if (keeper < 0) {
         return keeper;
     }
-    int error = show(keeper, fd);
-    int live = error != 0 ? error : above_standard(receive(keeper));
+    int error = show(keeper, what, fd);
+    int lent = error != 0 ? error : above_standard(receive(keeper));
     sys.close(keeper);
-    return live;
+    return lent;
+}
+
+int borrow_live(const struct lockfile *lockfile, int fd)
+{
+    return borrow(lockfile, BORROW_LIVE, fd);
+}
+
+int borrow_lock(int directory, const char *name, int fd, bool patient)
+{
+    enum { ATTEMPTS = 20 };
+    const struct timespec pause = {.tv_nsec = 5000000};
+    struct stat status;
+    struct lockfile lockfile = {
+        .fd = own_open(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0)};
+    if (lockfile.fd < 0) {
+        return lockfile.fd;
+    }
+    int lent = sys.fstat(lockfile.fd, &status);
+    bool marked = lent == 0 && (status.st_mode & S_ISVTX) != 0;
+    lent = marked ? borrow(&lockfile, BORROW_LOCK, fd) : -ESRCH;
+    for (int attempt = 1; lent == -ESRCH && marked && patient && attempt < ATTEMPTS; attempt++) {
+        sys.sleep(&pause);
+        lent = borrow(&lockfile, BORROW_LOCK, fd);
+    }
+    sys.close(lockfile.fd);
+    return lent;
 }

@@ -14,6 +14,17 @@
  */
 int borrow_live(const struct lockfile *lockfile, int fd);
 
+/*
+ * The same for the lock file, for a program that was started after privileges were given up, and may not open it:
+ * `directory` and `name` as of a struct lockfile. It must be readable, to find the keeper by. One that is marked
+ * (lockfile_distrust) has a keeper, or gets one in a moment: with `patient`, that is waited for, a tenth of a second.
+ */
+int borrow_lock(int directory, const char *name, int fd, bool patient);
+
+/* What is asked for: the byte of the message. */
+#define BORROW_LIVE 'w'
+#define BORROW_LOCK 'l'
+
 /* The name of a keeper's socket (abstract, SOCK_SEQPACKET) by the number that is recorded in the lock file: with the
  * NUL in front. Returns its length. */
 enum { BORROW_NAME_SIZE = 40 };

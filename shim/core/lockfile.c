@@ -82,12 +82,14 @@ static int write_page(int fd)
 
 int lockfile_open(struct lockfile *lockfile, const struct stat *log)
 {
-    struct stat status;
     lockfile_close(lockfile);
     int fd = open_file(lockfile, log);
-    if (fd < 0) {
-        return fd;
-    }
+    return fd < 0 ? fd : lockfile_take(lockfile, fd);
+}
+
+int lockfile_take(struct lockfile *lockfile, int fd)
+{
+    struct stat status;
     int error = sys.fstat(fd, &status);
     if (error == 0 && !S_ISREG(status.st_mode)) {
         error = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;

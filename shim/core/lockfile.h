@@ -31,6 +31,9 @@ struct lockfile {
 int lockfile_open(struct lockfile *lockfile, const struct stat *log);
 void lockfile_close(struct lockfile *lockfile);
 
+/* The same with an open descriptor of it, which is taken over: one that was borrowed (borrow.h). It is not open yet. */
+int lockfile_take(struct lockfile *lockfile, int fd);
+
 /* Whether the descriptor still is that file, and the file still is the one at its place. False also when not open. */
 bool lockfile_is_current(struct lockfile *lockfile);
 

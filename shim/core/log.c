@@ -3,6 +3,7 @@
  */
 #include "log.h"
 
+#include "borrow.h"
 #include "guard.h"
 #include "log_private.h"
 #include "sys.h"
@@ -60,6 +61,16 @@ void log_succeeded(struct log *log, enum log_trouble trouble)
     }
 }
 
+int log_open_lock(struct log *log, int fd, const struct stat *status)
+{
+    int error = lockfile_open(&log->lock, status);
+    if (error != -EACCES || log_keeping) {
+        return error;
+    }
+    int lent = borrow_lock(log->lock.directory, log->lock.name, fd, !log->trouble[TROUBLE_LOCK]);
+    return lent < 0 ? error : lockfile_take(&log->lock, lent);
+}
+
 /* Opens the lock file if it is not open, for the owner and permissions of any descriptor of the log. */
 static int open_lock(struct log *log)
 {
@@ -71,7 +82,7 @@ static int open_lock(struct log *log)
         return -EBADF;
     }
     log_prove_directories(log);
-    return lockfile_open(&log->lock, &status);
+    return log_open_lock(log, log->writers->fd, &status);
 }
 
 static int take_lock(struct log *log)

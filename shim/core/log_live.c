@@ -224,13 +224,13 @@ int log_follow_alone(const struct writer *writer, int fd)
 }
 
 /* A lock file that was deleted or replaced: everybody moves to the new one within a second. */
-static int renew_lock(struct log *log, const struct stat *mine, int64_t *generation)
+static int renew_lock(struct log *log, const struct writer *writer, const struct stat *mine, int64_t *generation)
 {
     if (lockfile_is_current(&log->lock)) {
         return 0;
     }
     log_unlock_file(log);
-    int error = lockfile_open(&log->lock, mine);
+    int error = log_open_lock(log, writer->fd, mine);
     if (error != 0) {
         log_failed(log, TROUBLE_LOCK, "open", error);
         return error;
@@ -257,7 +257,7 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation)
     int64_t second = sys_now(CLOCK_MONOTONIC_COARSE) / SECOND;
     if (second != log->proved) {
         log_prove_directories(log);
-        renew_lock(log, &mine, &generation);
+        renew_lock(log, writer, &mine, &generation);
         log->proved = second;
         if (log->unrecorded && log->locked) {
             log_agree(log);

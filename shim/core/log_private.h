@@ -10,6 +10,10 @@
 int log_lock(struct log *log);
 void log_unlock(struct log *log);
 
+/* Opens the log's lock file; `fd` is a writer's, of which `status` tells. A process that may not has the keeper do it.
+ */
+int log_open_lock(struct log *log, int fd, const struct stat *status);
+
 /* The lock between processes, with the thread lock held. An error was told: the write goes ahead without. */
 int log_lock_file(struct log *log);
 void log_unlock_file(struct log *log);

@@ -132,7 +132,7 @@ static void agree_at_once(struct log *log)
     }
 }
 
-static struct log *open_log(const char *path, uint64_t hash, const struct rule *rule, const struct stat *status)
+static struct log *open_log(const char *path, uint64_t hash, const struct rule *rule, int fd, const struct stat *status)
 {
     size_t length = strlen(path);
     const char *base = strrchr(path, '/');
@@ -153,7 +153,7 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     log->generation = log->proved = -1;
     log->path_hash = hash;
     int error = log_open_directories(log);
-    error = error != 0 ? error : lockfile_open(&log->lock, status);
+    error = error != 0 ? error : log_open_lock(log, fd, status);
     if (error != 0) {
         log_failed(log, TROUBLE_LOCK, "open", error);
         return log;
@@ -223,7 +223,7 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
     guard_mutex_lock(&registry_mutex, 0);
     struct log *log = find(path, hash);
     if (log == NULL) {
-        log = open_log(path, hash, rule, status);
+        log = open_log(path, hash, rule, fd, status);
     }
     /*
      * An inherited descriptor may have its O_APPEND from the shim in another process, so that nobody here asked for it;

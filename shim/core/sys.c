@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /*
@@ -260,6 +262,18 @@ int sys_rename_new(int directory, const char *from, const char *to)
     return sys.renameat2(directory, from, directory, to, 0);
 }
 
+/* NFSv4 without a delegation, and CIFS without an oplock, answer as if somebody wrote. */
+static bool is_lease_never_granted(int fd)
+{
+    struct statfs status;
+    enum { CIFS = (int)0xff534d42, SMB2 = (int)0xfe534d42 };
+    if (sys_call(SYS_fstatfs, fd, (long)&status, 0, 0, 0, 0) != 0) {
+        return false;
+    }
+    int type = (int)status.f_type;
+    return type == NFS_SUPER_MAGIC || type == CIFS || type == SMB2;
+}
+
 int sys_is_written(int directory, const char *name)
 {
     /* To this thread, which has the signal blocked: another thread of the program's has not. */
@@ -275,6 +289,7 @@ int sys_is_written(int directory, const char *name)
     if (error == 0) {
         sys.fcntl(fd, F_SETLEASE, F_UNLCK);
     }
+    error = error == -EAGAIN && is_lease_never_granted(fd) ? -EOPNOTSUPP : error;
     sys.close(fd);
     return error == -EAGAIN || error == -EBUSY ? 1 : error;
 }

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int listener = -1;
@@ -77,16 +78,29 @@ static bool lies_in_directory(const struct settle *settle, const struct stat *sh
     return found;
 }
 
-/* A descriptor of the live file with the access of the shown one, or -1. */
-static int open_for(const struct settle *settle, int shown)
+static bool may_write(const struct settle *settle, int shown, int flags)
 {
     struct stat status;
-    struct stat live;
-    int flags = fcntl(shown, F_GETFL);
-    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0 || fstat(shown, &status) != 0 ||
-        !S_ISREG(status.st_mode) || (!was_lent(&status) && !lies_in_directory(settle, &status))) {
+    return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0 && fstat(shown, &status) == 0 &&
+           S_ISREG(status.st_mode) && (was_lent(&status) || lies_in_directory(settle, &status));
+}
+
+/* Whoever may write to the log may have its lock file, which is made with the log's owner and permissions. */
+static int open_lock(const struct settle *settle)
+{
+    struct stat status;
+    int fd = openat(settle->lock->directory, settle->lock->name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))) {
+        close(fd);
         return -1;
     }
+    return fd;
+}
+
+/* A descriptor of the live file with the access of the shown one. */
+static int open_live(const struct settle *settle, int flags)
+{
+    struct stat live;
     int kept = flags & (O_ACCMODE | O_NONBLOCK | O_SYNC | O_DSYNC | O_NOATIME);
     int fd = openat(settle->directory, settle->base, kept | O_APPEND | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
     if (fd >= 0 && (fstat(fd, &live) != 0 || !S_ISREG(live.st_mode))) {
@@ -108,15 +122,14 @@ static int open_for(const struct settle *settle, int shown)
 }
 
 /* Descriptors that came along are closed, whatever else the message is. */
-static int take_shown(int client)
+static int take_shown(int client, char *what)
 {
-    char byte;
     int shown = -1;
     union {
         struct cmsghdr head;
         char room[CMSG_SPACE(sizeof(int))];
     } control;
-    struct iovec piece = {.iov_base = &byte, .iov_len = 1};
+    struct iovec piece = {.iov_base = what, .iov_len = 1};
     struct msghdr header = {
         .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     if (recvmsg(client, &header, MSG_CMSG_CLOEXEC) == 1 && header.msg_controllen >= CMSG_LEN(sizeof shown) &&
@@ -146,17 +159,47 @@ static void give(int client, int fd)
     (void)!sendmsg(client, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/*
+ * By a child process: closing any descriptor of the lock file in this one would drop the locks that it holds on it
+ * (POSIX). And it must be an open of its own, or its attachment would count as the keeper's.
+ */
+static void give_lock(const struct settle *settle, int client)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        give(client, open_lock(settle));
+        _exit(0);
+    }
+    if (child > 0) {
+        while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {
+        }
+    }
+}
+
+static void give_live(const struct settle *settle, int client, int flags)
+{
+    int fd = open_live(settle, flags);
+    give(client, fd);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 static void serve(const struct settle *settle, int client)
 {
     /* A client that says nothing holds the others up no longer than this. */
     const struct timeval limit = {.tv_usec = 100000};
     setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    int shown = take_shown(client);
+    char what = '\0';
+    int shown = take_shown(client, &what);
     if (shown >= 0) {
-        int fd = open_for(settle, shown);
-        give(client, fd);
-        if (fd >= 0) {
-            close(fd);
+        int flags = fcntl(shown, F_GETFL);
+        if (!may_write(settle, shown, flags)) {
+            give(client, -1);
+        } else if (what == BORROW_LOCK) {
+            give_lock(settle, client);
+        } else {
+            give_live(settle, client, flags);
         }
         close(shown);
     }

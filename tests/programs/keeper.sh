@@ -100,6 +100,21 @@ a_log_that_a_shell_redirects_is_kept_when_setpriv_gives_up_root() {
     finish_with_its_keeper --min-rotations 5 1=600
 }
 
+# The program may open neither the log nor its lock file: the keeper lends it both.
+a_log_of_root_s_own_is_kept_when_setpriv_gives_up_root() {
+    new_root_log max_bytes=16K
+    chown root:root "$log"
+    chmod 644 "$log"
+    start_redirected "${nobody[@]}" "$dropper" stay - 1 600 300
+    within 5 has_rotations 3
+    finish
+    expect_keepers_to_end
+    expect_owner_and_mode root:root 644
+    cat "$messages"
+    [ ! -s "$messages" ]
+    account --min-rotations 5 1=600
+}
+
 a_log_that_a_shell_redirects_is_kept_when_runuser_gives_up_root() {
     new_root_log max_bytes=16K
     start_redirected runuser -u nobody -- "$writer" fprintf --buffering line - 1 600 300
@@ -304,6 +319,7 @@ run_tests \
     a_program_that_remains_root_rotates_itself \
     a_program_that_never_was_root_starts_no_keeper \
     a_log_that_a_shell_redirects_is_kept_when_setpriv_gives_up_root \
+    a_log_of_root_s_own_is_kept_when_setpriv_gives_up_root \
     a_log_that_a_shell_redirects_is_kept_when_runuser_gives_up_root \
     a_log_that_a_shell_redirects_is_kept_when_start_stop_daemon_gives_up_root \
     a_keeper_rotates_soon_after_max_bytes_are_passed \
