@@ -1,11 +1,13 @@
 /*
- * A child of the program's own would be seen by its wait and SIGCHLD. So there is a go-between: a process in the
- * memory of the program (no page table is copied, however large the program is) with exit signal 0, which wait and
- * waitpid(-1) pass over. It makes the child that becomes the new program.
+ * A child of the program's own would be seen by its wait and SIGCHLD. So there is a go-between: a process with exit
+ * signal 0, which wait and waitpid(-1) pass over. It makes the child that becomes the new program.
  *
- * Ordinarily the go-between ends when the child is the new program, and that is init's then. Where orphans come to this
- * process instead, the go-between stays as the parent until the new program has ended. It cannot end unseen by itself:
- * nobody would take its zombie while the program is idle. So it sleeps until launch_reap lets it go.
+ * Ordinarily the go-between is in the memory of the program (no page table is copied, however large the program is),
+ * and ends when the child is the new program, and that is init's then. Where orphans come to this process instead, the
+ * go-between stays as the parent until the new program has ended. It cannot end unseen by itself: nobody would take its
+ * zombie while the program is idle. So it sleeps until launch_reap lets it go. Such a one has a copy of the memory: it
+ * keeps the privileges that the program may be giving up just now, and whoever could write to its memory would have
+ * them.
  */
 #include "launch_private.h"
 #include "sys.h"
@@ -18,12 +20,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
-enum { SLOTS = 8, STACK_SIZE = 16384, STACK_OF_CHILD = 8192, SECOND = 1000000000, MOMENT = 50000 /* ns */ };
+enum { SLOTS = 64, STACK_SIZE = 16384, STACK_OF_CHILD = 8192, SECOND = 1000000000, MOMENT = 50000 /* ns */ };
 
 /*
  * Nobody has written to the slot's error. The child does at once, so it is one with a copy of this memory: valgrind and
@@ -38,16 +41,22 @@ enum slot_state { SLOT_FREE, SLOT_STARTING, SLOT_FAILED, SLOT_RUNNING, SLOT_ENDE
 
 struct slot {
     uint32_t state;
-    uint32_t thread; /* of a go-between that stays: the kernel clears it when that is gone, however it went */
-    int process;     /* its id */
-    int parent;      /* the process that launched */
-    int error;       /* of the child; 0: it has become the program */
+    int process; /* of the go-between */
+    int parent;  /* the process that launched */
+    int error;   /* of the child; 0: it has become the program */
     const struct launch *launch;
 };
 
-static struct slot slots[SLOTS];
-static char stacks[SLOTS][STACK_SIZE] __attribute__((aligned(16)));
-static uint32_t used;     /* slots that are not free */
+/* Of the go-betweens that stay: shared with them. */
+struct slots {
+    uint32_t ended; /* how many of them have come to SLOT_ENDED so far */
+    struct slot items[SLOTS];
+};
+
+static struct slot passing;   /* of the one that does not stay */
+static struct slots *staying; /* NULL until needed */
+static uint32_t let_go;       /* so many of `ended` were looked after */
+static char stack[STACK_SIZE] __attribute__((aligned(16)));
 static bool adopts;       /* orphans come to this process, or to one that it is forked from */
 static uint32_t launcher; /* the thread whose turn it is to look after the slots, or 0 */
 
@@ -56,7 +65,7 @@ LAUNCH_OUTSIDE static uint32_t state_of(const struct slot *slot)
     return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
 }
 
-/* Not FUTEX_PRIVATE_FLAG: the kernel wakes those who wait for `thread` without it. */
+/* Not FUTEX_PRIVATE_FLAG: two processes. */
 LAUNCH_OUTSIDE static void wait_for_change(uint32_t *word, uint32_t value, int64_t nanoseconds)
 {
     const struct timespec time = {.tv_sec = nanoseconds / SECOND, .tv_nsec = nanoseconds % SECOND};
@@ -85,7 +94,7 @@ LAUNCH_OUTSIDE static int become(void *argument)
  * Makes the child, which has this process waiting until its execve. Its id, or 0 if it did not come to that. The thread
  * that launches waits too, so libc's clone may still write to its errno.
  */
-LAUNCH_OUTSIDE static int make_child(struct slot *slot, char *stack)
+LAUNCH_OUTSIDE static int make_child(struct slot *slot)
 {
     int child = clone(become, stack + STACK_OF_CHILD, CLONE_VM | CLONE_VFORK | SIGCHLD, slot);
     if (child < 0) {
@@ -99,15 +108,10 @@ LAUNCH_OUTSIDE static int make_child(struct slot *slot, char *stack)
     return child;
 }
 
-LAUNCH_OUTSIDE static char *stack_of(const struct slot *slot)
-{
-    return stacks[slot - slots];
-}
-
 LAUNCH_OUTSIDE static int go_between(void *argument)
 {
     struct slot *slot = argument;
-    return make_child(slot, stack_of(slot)) == 0;
+    return make_child(slot) == 0;
 }
 
 /* What does not sleep when asked to (a system call filter) must not run on instead: false. */
@@ -148,6 +152,7 @@ LAUNCH_OUTSIDE static void attend(struct slot *slot, int child, uint64_t begun)
         }
     }
     change_state(slot, SLOT_RUNNING, SLOT_ENDED);
+    __atomic_add_fetch(&staying->ended, 1, __ATOMIC_RELEASE);
     while (state_of(slot) == SLOT_ENDED && !is_orphan(slot) && launch_stack_begin(slot->parent) == begun) {
         wait_for_change(&slot->state, SLOT_ENDED, SECOND);
     }
@@ -167,7 +172,7 @@ LAUNCH_OUTSIDE static void detach(void)
 LAUNCH_OUTSIDE static int go_between_that_stays(void *argument)
 {
     struct slot *slot = argument;
-    int child = make_child(slot, stack_of(slot));
+    int child = make_child(slot);
     if (child == 0) {
         change_state(slot, SLOT_STARTING, SLOT_FAILED);
         return 0;
@@ -204,113 +209,109 @@ static void end_turn(void)
     __atomic_store_n(&launcher, 0, __ATOMIC_RELEASE);
 }
 
-static void take_slot(struct slot *slot)
-{
-    slot->state = SLOT_STARTING;
-    __atomic_add_fetch(&used, 1, __ATOMIC_RELAXED);
-}
-
-static void free_slot(struct slot *slot)
-{
-    slot->state = SLOT_FREE;
-    __atomic_sub_fetch(&used, 1, __ATOMIC_RELAXED);
-}
-
+/* Whether the go-between has ended, however it went; then its zombie is taken. */
 static bool is_gone(const struct slot *slot)
 {
-    return __atomic_load_n(&slot->thread, __ATOMIC_ACQUIRE) == 0;
-}
-
-/* The kernel clears `thread` some microseconds before there is a zombie. */
-static bool take_zombie(const struct slot *slot)
-{
-    enum { TRIES = 40 };
-    for (int i = 0; i < TRIES; i++) {
-        if (launch_call(SYS_wait4, slot->process, 0, __WCLONE | WNOHANG, 0) != 0) {
-            return true; /* also if somebody else took it */
-        }
-        nap(MOMENT);
+    if (slot->process <= 0) {
+        return true; /* a vfork child was killed while it launched */
     }
-    return false;
+    if (slot->parent != own_id(SYS_getpid)) { /* in a vfork child, or left by one */
+        return launch_call(SYS_kill, slot->process, 0, 0, 0) == -ESRCH;
+    }
+    return launch_call(SYS_wait4, slot->process, 0, __WCLONE | WNOHANG, 0) != 0; /* also if somebody else took it */
 }
 
 /* One that is stopped, or traced, is left for later. */
 static void reap(struct slot *slot)
 {
-    enum { PATIENCE = 200 * MOMENT };
-    if (slot->parent != own_id(SYS_getpid)) { /* in a vfork child, or left by one */
-        if (is_gone(slot) && launch_call(SYS_kill, slot->parent, 0, 0, 0) == -ESRCH) {
-            free_slot(slot);
-        }
-        return;
+    enum { TRIES = 200 };
+    bool gone = is_gone(slot);
+    bool leaves = !gone && slot->parent == own_id(SYS_getpid) && change_state(slot, SLOT_ENDED, SLOT_LEAVING);
+    for (int i = 0; i < TRIES && leaves && !gone; i++) {
+        nap(MOMENT);
+        gone = is_gone(slot);
     }
-    uint32_t process = (uint32_t)slot->process;
-    if (change_state(slot, SLOT_ENDED, SLOT_LEAVING)) {
-        wait_for_change(&slot->thread, process, PATIENCE);
-    }
-    if (is_gone(slot) && take_zombie(slot)) {
-        free_slot(slot);
+    if (gone) {
+        slot->state = SLOT_FREE;
     }
 }
 
 static void reap_all(void)
 {
-    for (int i = 0; i < SLOTS && __atomic_load_n(&used, __ATOMIC_RELAXED) != 0; i++) {
-        uint32_t state = state_of(&slots[i]);
-        if (state == SLOT_ENDED || (state != SLOT_FREE && is_gone(&slots[i]))) {
-            reap(&slots[i]);
+    if (staying == NULL) {
+        return;
+    }
+    let_go = __atomic_load_n(&staying->ended, __ATOMIC_ACQUIRE);
+    for (int i = 0; i < SLOTS; i++) {
+        if (state_of(&staying->items[i]) != SLOT_FREE) {
+            reap(&staying->items[i]);
         }
     }
 }
 
 static struct slot *find_slot(void)
 {
-    for (int i = 0; i < SLOTS; i++) {
-        if (state_of(&slots[i]) == SLOT_FREE) {
-            return &slots[i];
+    if (staying == NULL) {
+        void *memory =
+            mmap(NULL, sizeof *staying, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        staying = memory == MAP_FAILED ? NULL : memory;
+        let_go = 0;
+    }
+    for (int i = 0; i < SLOTS && staying != NULL; i++) {
+        if (state_of(&staying->items[i]) == SLOT_FREE) {
+            return &staying->items[i];
         }
     }
     return NULL;
 }
 
-static char *top_of(const struct slot *slot)
+static void prepare(struct slot *slot, const struct launch *launch)
 {
-    return stack_of(slot) + STACK_SIZE;
+    *slot =
+        (struct slot){.state = SLOT_STARTING, .parent = own_id(SYS_getpid), .error = NOTHING_KNOWN, .launch = launch};
 }
 
-/* What came of the launch, once the go-between is gone. */
-static int outcome_of(const struct slot *slot)
+static int launch_and_let_go(const struct launch *launch)
 {
     int status = 0;
-    while (launch_call(SYS_wait4, slot->process, (long)&status, __WCLONE, 0) == -EINTR) {
+    prepare(&passing, launch);
+    int process = clone(go_between, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK, &passing);
+    if (process < 0) {
+        return -errno;
     }
-    if (slot->error == NOTHING_KNOWN) {
+    while (launch_call(SYS_wait4, process, (long)&status, __WCLONE, 0) == -EINTR) {
+    }
+    if (passing.error == NOTHING_KNOWN) {
         return status == 0 ? 0 : -EINTR;
     }
-    return slot->error;
+    return passing.error;
 }
 
-static int launch_and_let_go(struct slot *slot)
+static int launch_and_attend(const struct launch *launch)
 {
-    slot->process = clone(go_between, top_of(slot), CLONE_VM | CLONE_VFORK, slot);
-    int error = slot->process < 0 ? -errno : outcome_of(slot);
-    free_slot(slot);
-    return error;
-}
-
-static int launch_and_attend(struct slot *slot)
-{
-    const int flags = CLONE_VM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
-    slot->process = clone(go_between_that_stays, top_of(slot), flags, slot, &slot->thread, NULL, &slot->thread);
-    int error = slot->process < 0 ? -errno : 0;
-    while (error == 0 && state_of(slot) == SLOT_STARTING && !is_gone(slot)) {
-        wait_for_change(&slot->state, SLOT_STARTING, SECOND / 10); /* it may have been killed: nobody wakes then */
+    struct slot *slot = find_slot();
+    if (slot == NULL) {
+        return -EAGAIN;
     }
-    if (error == 0 && (state_of(slot) == SLOT_RUNNING || state_of(slot) == SLOT_ENDED)) {
+    prepare(slot, launch);
+    slot->process = clone(go_between_that_stays, stack + STACK_SIZE, 0, slot);
+    int error = slot->process < 0 ? -errno : 0;
+    bool gone = error != 0;
+    while (!gone && state_of(slot) == SLOT_STARTING) {
+        wait_for_change(&slot->state, SLOT_STARTING, SECOND / 10); /* it may have been killed: nobody wakes then */
+        gone = state_of(slot) == SLOT_STARTING && is_gone(slot);
+    }
+    if (!gone && state_of(slot) != SLOT_FAILED) {
         return 0;
     }
-    error = error != 0 ? error : outcome_of(slot);
-    free_slot(slot);
+    if (error == 0) {
+        error = slot->error == NOTHING_KNOWN ? -EINTR : slot->error;
+    }
+    while (!gone) {
+        nap(MOMENT);
+        gone = is_gone(slot);
+    }
+    slot->state = SLOT_FREE;
     return error;
 }
 
@@ -329,16 +330,7 @@ static bool adopts_orphans(void)
 static int launch_in_turn(const struct launch *launch)
 {
     reap_all();
-    struct slot *slot = find_slot();
-    if (slot == NULL) {
-        return -EAGAIN;
-    }
-    take_slot(slot);
-    slot->thread = 0;
-    slot->parent = own_id(SYS_getpid);
-    slot->error = NOTHING_KNOWN;
-    slot->launch = launch;
-    return adopts_orphans() ? launch_and_attend(slot) : launch_and_let_go(slot);
+    return adopts_orphans() ? launch_and_attend(launch) : launch_and_let_go(launch);
 }
 
 int launch(const struct launch *launch)
@@ -357,18 +349,20 @@ int launch(const struct launch *launch)
 
 void launch_reap(void)
 {
-    if (__atomic_load_n(&used, __ATOMIC_RELAXED) != 0 && take_turn()) {
+    const struct slots *shared = __atomic_load_n(&staying, __ATOMIC_RELAXED);
+    if (shared != NULL && __atomic_load_n(&shared->ended, __ATOMIC_RELAXED) != let_go && take_turn()) {
         reap_all();
         end_turn();
     }
 }
 
+/* The parent's slots are left alone: they are shared with it. */
 void launch_forked(void)
 {
-    for (int i = 0; i < SLOTS; i++) {
-        slots[i] = (struct slot){.state = SLOT_FREE};
+    if (staying != NULL) {
+        munmap(staying, sizeof *staying);
+        staying = NULL;
     }
-    used = 0;
     launcher = 0;
     adopts = adopts || own_id(SYS_getppid) == 1;
 }

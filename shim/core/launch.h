@@ -23,7 +23,7 @@ struct launch {
 
 /*
  * 0 once the program runs (its execve succeeded); -EBUSY: another thread is launching; -EAGAIN: no process may be made,
- * or, where orphans become this process's children, eight launched programs run already; -ENOENT: none of the paths
+ * or, where orphans become this process's children, 64 launched programs run already; -ENOENT: none of the paths
  * exists; else -errno. errno stays. Takes the time of a fork and exec of a small program (0.4 ms), whatever this
  * process's size.
  */

@@ -34,6 +34,12 @@ struct archive_task {
      */
     int (*between)(void *context);
 
+    /*
+     * Asked before anything is removed or put into place: 0, or what ends the pass, because the settle lock is not held
+     * any more (somebody deleted the lock file, and another process may be at it under a new one). NULL: it is.
+     */
+    int (*still_mine)(void *context);
+
     /* An archive has its last form and name: `name` within the directory, `bytes` the file's size. NULL: nobody cares.
      */
     void (*finished)(void *context, const char *name, int64_t bytes);

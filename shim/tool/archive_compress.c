@@ -58,6 +58,7 @@ static int remove_plain(const struct archive_task *task, const char *plain, cons
 {
     int error = sync_directory(task);
     error = error != 0 ? error : prove_unchanged(task, plain, status);
+    error = error != 0 ? error : archive_still_mine(task);
     error = error != 0 ? error : sys.unlinkat(task->directory, plain, 0);
     if (error != 0 && error != -ENOENT) {
         sys.unlinkat(task->directory, compressed, 0);
@@ -153,9 +154,20 @@ static void tell_finished(const struct archive_task *task, struct archive *archi
     }
 }
 
-/* The hidden file is complete: into place, under the name that the archive has by now. */
+static bool is_file(const struct archive_task *task, const char *file, const struct stat *status)
+{
+    struct stat there;
+    return sys.fstatat(task->directory, file, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_dev == status->st_dev &&
+           there.st_ino == status->st_ino;
+}
+
+/*
+ * The hidden file is complete: into place, under the name that the archive has by now. Under that hidden name lies what
+ * was made here, unless two processes settle at once; then nothing of the other's is put into place for long, or
+ * removed.
+ */
 static int put_in_place(const struct archive_task *task, struct archive *archive, const char *hidden,
-                        const struct stat *status)
+                        const struct stat *status, const struct stat *made)
 {
     char plain[NAME_SIZE];
     char compressed[NAME_SIZE];
@@ -164,10 +176,18 @@ static int put_in_place(const struct archive_task *task, struct archive *archive
     int error = archive_file(task, &archive->name, plain);
     error = error != 0 ? error : archive_file(task, &name, compressed);
     error = error != 0 ? error : prove_unchanged(task, plain, status);
+    error = error != 0 ? error : archive_still_mine(task);
+    if (!is_file(task, hidden, made)) {
+        return -EAGAIN;
+    }
     error = error != 0 ? error : sys_rename_new(task->directory, hidden, compressed);
     if (error != 0) {
         sys.unlinkat(task->directory, hidden, 0);
         return error;
+    }
+    if (!is_file(task, compressed, made)) {
+        sys.unlinkat(task->directory, compressed, 0); /* the other's, which is not complete and finds out */
+        return -EAGAIN;
     }
     error = remove_plain(task, plain, compressed, status);
     if (error == 0) {
@@ -197,6 +217,7 @@ static int compress_one(const struct archive_task *task, struct archives *archiv
     char plain[NAME_SIZE];
     char hidden[NAME_SIZE];
     struct stat status;
+    struct stat made;
     int fd;
     int error = archive_file(task, &archives->items[index].name, plain);
     error = error != 0 ? error : name_squeeze(task->base, hidden);
@@ -213,11 +234,11 @@ static int compress_one(const struct archive_task *task, struct archives *archiv
                                    .level = task->policy->compress,
                                    .between = task->between != NULL ? between : NULL,
                                    .context = interlude};
-    error = gzip_make(&gzip, &fd, &status);
+    error = gzip_make(&gzip, &fd, &status, &made);
     if (error != 0) {
         return error;
     }
-    error = put_in_place(task, &archives->items[index], hidden, &status);
+    error = put_in_place(task, &archives->items[index], hidden, &status, &made);
     sys.close(fd); /* until here its inode is nobody else's */
     return error;
 }

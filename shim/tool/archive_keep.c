@@ -18,7 +18,8 @@ static int remove_archive(const struct archive_task *task, struct archives *arch
         archives->wait = true;
         return 0;
     }
-    error = written < 0 ? written : sys.unlinkat(task->directory, file, 0);
+    error = written < 0 ? written : archive_still_mine(task);
+    error = error != 0 ? error : sys.unlinkat(task->directory, file, 0);
     if (error == 0 || error == -ENOENT) {
         archive_forget(archive);
         return 0;
@@ -70,7 +71,8 @@ int archive_prune(const struct archive_task *task, struct archives *archives)
 /* What it has on the disk, once it has its last form. */
 static int64_t counted_size(const struct archive_task *task, const struct archive *archive)
 {
-    bool grows_smaller = archive->waits && task->policy->compress > 0 && !archive->name.gzip;
+    bool grows_smaller =
+        task->policy->compress > 0 && !archive->name.gzip; /* it waits, or could not be compressed yet */
     return grows_smaller ? 0 : archive->size;
 }
 

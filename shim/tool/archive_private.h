@@ -30,4 +30,10 @@ int archive_open_directory(const struct archive_task *task);
 /* Two that differ in nothing but ".gz". */
 bool archive_is_twin(const struct archive *a, const struct archive *b);
 
+/* 0, or what ends the pass: see still_mine. */
+static inline int archive_still_mine(const struct archive_task *task)
+{
+    return task->still_mine == NULL ? 0 : task->still_mine(task->context);
+}
+
 #endif

@@ -170,7 +170,7 @@ static int fill(const struct gzip_task *task, int plain, int hidden, const struc
     return error != 0 ? error : sys.fsync(hidden);
 }
 
-static int make_hidden(const struct gzip_task *task, int plain, const struct stat *status)
+static int make_hidden(const struct gzip_task *task, int plain, const struct stat *status, struct stat *made)
 {
     int error = sys.unlinkat(task->directory, task->hidden, 0);
     if (error != 0 && error != -ENOENT) {
@@ -181,6 +181,7 @@ static int make_hidden(const struct gzip_task *task, int plain, const struct sta
         return hidden;
     }
     error = fill(task, plain, hidden, status);
+    error = error != 0 ? error : sys.fstat(hidden, made);
     int closed = sys.close(hidden);
     error = error != 0 ? error : closed;
     if (error != 0) {
@@ -189,13 +190,13 @@ static int make_hidden(const struct gzip_task *task, int plain, const struct sta
     return error;
 }
 
-int gzip_make(const struct gzip_task *task, int *plain_fd, struct stat *status)
+int gzip_make(const struct gzip_task *task, int *plain_fd, struct stat *status, struct stat *made)
 {
     int plain = open_regular(task->directory, task->plain, status);
     if (plain < 0) {
         return plain;
     }
-    int error = make_hidden(task, plain, status);
+    int error = make_hidden(task, plain, status, made);
     if (error != 0) {
         sys.close(plain);
         return error;

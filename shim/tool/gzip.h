@@ -22,10 +22,10 @@ struct gzip_task {
 
 /*
  * Makes task->hidden complete on disk, with times, owner and permissions of the plain file: 0, and *plain_fd is open on
- * the plain file (for the caller to find its name again by, and to close), *status is what it was while it was read;
- * or -errno and no hidden file is left. -EAGAIN: the plain file changed meanwhile.
+ * the plain file (for the caller to find its name again by, and to close), *status is what it was while it was read,
+ * and *made is the hidden file; or -errno and no hidden file is left. -EAGAIN: the plain file changed meanwhile.
  */
-int gzip_make(const struct gzip_task *task, int *plain_fd, struct stat *status);
+int gzip_make(const struct gzip_task *task, int *plain_fd, struct stat *status, struct stat *made);
 
 /* Whether nothing was written between two looks at one file. */
 bool gzip_is_unchanged(const struct stat *before, const struct stat *after);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,11 +16,18 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static int listener = -1;
 static uint64_t socket_number;
+
+/* What the thread works with: its own descriptors of the directories, and the names in them. */
+struct lender {
+    int directory;
+    int lock_directory;
+    const char *base;
+    const char *lock;
+};
 
 /* Whether a name in the log's directory is of the log's history: the live file, or an archive that is not compressed.
  */
@@ -33,35 +41,46 @@ static bool is_of_history(const char *base, const char *name)
 /*
  * Who can write to a file of the history, could write to the log when that file was it, and gets no more than that.
  * The file may have been removed since (backups): then it has no name to be known by, and the process is late by as
- * many rotations as there are archives; those that the keeper lent before are remembered.
+ * many rotations as there are archives; those that were lent before are remembered, with what tells them from another
+ * file that got the same number later.
  */
 enum { LENT_MAX = 1024 };
-static struct lent {
-    dev_t device;
-    ino_t inode;
-} lent[LENT_MAX];
+static struct statx lent[LENT_MAX];
 static size_t lent_count;
 
-static void remember(const struct stat *status)
+static bool look_at(int directory, const char *name, struct statx *status)
 {
-    lent[lent_count++ % LENT_MAX] = (struct lent){status->st_dev, status->st_ino};
+    return statx(directory, name, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, status) == 0 &&
+           S_ISREG(status->stx_mode);
 }
 
-static bool was_lent(const struct stat *status)
+static bool is_same(const struct statx *a, const struct statx *b)
 {
-    for (size_t i = 0; i < lent_count && i < LENT_MAX; i++) {
-        if (lent[i].device == status->st_dev && lent[i].inode == status->st_ino) {
-            return true;
-        }
-    }
-    return false;
+    return a->stx_ino == b->stx_ino && a->stx_dev_major == b->stx_dev_major && a->stx_dev_minor == b->stx_dev_minor &&
+           a->stx_uid == b->stx_uid && a->stx_gid == b->stx_gid && a->stx_btime.tv_sec == b->stx_btime.tv_sec &&
+           a->stx_btime.tv_nsec == b->stx_btime.tv_nsec;
 }
 
-static bool lies_in_directory(const struct settle *settle, const struct stat *shown)
+static void remember(const struct statx *status)
+{
+    lent[lent_count++ % LENT_MAX] = *status;
+}
+
+/* Only a file that has no name any more is known by its number. */
+static bool was_lent(const struct statx *status)
 {
     bool found = false;
-    struct stat status;
-    int fd = openat(settle->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < lent_count && i < LENT_MAX && !found; i++) {
+        found = is_same(&lent[i], status);
+    }
+    return found;
+}
+
+static bool lies_in_directory(const struct lender *lender, const struct statx *shown)
+{
+    bool found = false;
+    struct statx status;
+    int fd = openat(lender->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     if (directory == NULL) {
         if (fd >= 0) {
@@ -70,26 +89,34 @@ static bool lies_in_directory(const struct settle *settle, const struct stat *sh
         return false;
     }
     for (const struct dirent *entry; !found && (entry = readdir(directory)) != NULL;) {
-        found = is_of_history(settle->base, entry->d_name) &&
-                fstatat(settle->directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-                status.st_dev == shown->st_dev && status.st_ino == shown->st_ino;
+        found = is_of_history(lender->base, entry->d_name) && look_at(lender->directory, entry->d_name, &status) &&
+                is_same(&status, shown);
     }
     closedir(directory);
     return found;
 }
 
-static bool may_write(const struct settle *settle, int shown, int flags)
+/* Not by a file of somebody else's, nor by one that more people could write to than can to the log as it is now. */
+static bool is_no_looser(const struct lender *lender, const struct statx *shown)
 {
-    struct stat status;
-    return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0 && fstat(shown, &status) == 0 &&
-           S_ISREG(status.st_mode) && (was_lent(&status) || lies_in_directory(settle, &status));
+    struct statx live;
+    const unsigned others = S_IWGRP | S_IWOTH;
+    return look_at(lender->directory, lender->base, &live) && live.stx_uid == shown->stx_uid &&
+           live.stx_gid == shown->stx_gid && (shown->stx_mode & others & ~(unsigned)live.stx_mode) == 0;
+}
+
+static bool may_write(const struct lender *lender, int shown, int flags)
+{
+    struct statx status;
+    return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0 && look_at(shown, "", &status) &&
+           is_no_looser(lender, &status) && (was_lent(&status) || lies_in_directory(lender, &status));
 }
 
 /* Whoever may write to the log may have its lock file, which is made with the log's owner and permissions. */
-static int open_lock(const struct settle *settle)
+static int open_lock(const struct lender *lender)
 {
     struct stat status;
-    int fd = openat(settle->lock->directory, settle->lock->name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(lender->lock_directory, lender->lock, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0 && (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))) {
         close(fd);
         return -1;
@@ -98,19 +125,20 @@ static int open_lock(const struct settle *settle)
 }
 
 /* A descriptor of the live file with the access of the shown one. */
-static int open_live(const struct settle *settle, int flags)
+static int open_live(const struct lender *lender, int flags)
 {
-    struct stat live;
+    struct statx live;
     int kept = flags & (O_ACCMODE | O_NONBLOCK | O_SYNC | O_DSYNC | O_NOATIME);
-    int fd = openat(settle->directory, settle->base, kept | O_APPEND | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
-    if (fd >= 0 && (fstat(fd, &live) != 0 || !S_ISREG(live.st_mode))) {
+    int fd = openat(lender->directory, lender->base, kept | O_APPEND | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
+    if (fd >= 0 && !look_at(fd, "", &live)) {
         close(fd);
         return -1;
     }
     if (fd >= 0) {
-        /* Neither O_NOFOLLOW nor, unless it was there, O_NONBLOCK stays: the program would see them in its flags. */
+        /* Of this thread, whose descriptors are its own. Neither O_NOFOLLOW nor, unless it was there, O_NONBLOCK stays:
+         * the program would see them in its flags. */
         char path[40];
-        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        (void)snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
         int plain = open(path, kept | O_APPEND | O_CLOEXEC | O_NOCTTY);
         if (plain >= 0) {
             close(fd);
@@ -131,7 +159,7 @@ static int take_shown(int client, char *what)
     } control;
     struct iovec piece = {.iov_base = what, .iov_len = 1};
     struct msghdr header = {
-        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof shown)};
     if (recvmsg(client, &header, MSG_CMSG_CLOEXEC) == 1 && header.msg_controllen >= CMSG_LEN(sizeof shown) &&
         control.head.cmsg_type == SCM_RIGHTS) {
         memcpy(&shown, CMSG_DATA(&control.head), sizeof shown);
@@ -159,33 +187,15 @@ static void give(int client, int fd)
     (void)!sendmsg(client, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/*
- * By a child process: closing any descriptor of the lock file in this one would drop the locks that it holds on it
- * (POSIX). And it must be an open of its own, or its attachment would count as the keeper's.
- */
-static void give_lock(const struct settle *settle, int client)
+static void give_and_close(int client, int fd)
 {
-    pid_t child = fork();
-    if (child == 0) {
-        give(client, open_lock(settle));
-        _exit(0);
-    }
-    if (child > 0) {
-        while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {
-        }
-    }
-}
-
-static void give_live(const struct settle *settle, int client, int flags)
-{
-    int fd = open_live(settle, flags);
     give(client, fd);
     if (fd >= 0) {
         close(fd);
     }
 }
 
-static void serve(const struct settle *settle, int client)
+static void serve(const struct lender *lender, int client)
 {
     /* A client that says nothing holds the others up no longer than this. */
     const struct timeval limit = {.tv_usec = 100000};
@@ -194,24 +204,47 @@ static void serve(const struct settle *settle, int client)
     int shown = take_shown(client, &what);
     if (shown >= 0) {
         int flags = fcntl(shown, F_GETFL);
-        if (!may_write(settle, shown, flags)) {
+        if (!may_write(lender, shown, flags)) {
             give(client, -1);
         } else if (what == BORROW_LOCK) {
-            give_lock(settle, client);
+            give_and_close(client, open_lock(lender));
         } else {
-            give_live(settle, client, flags);
+            give_and_close(client, open_live(lender, flags));
         }
         close(shown);
     }
     close(client);
 }
 
+/*
+ * A thread, because the keeper may be waiting for the log's lock while whoever holds it waits for a descriptor; with
+ * descriptors of its own, because closing one that is shown, of the lock file perhaps, would drop the locks (POSIX) of
+ * whom the table of descriptors belongs to. It keeps nothing open but what it needs, or the live file would have one
+ * more writer.
+ */
+static bool take_own_descriptors(struct lender *lender)
+{
+    if (unshare(CLONE_FILES) != 0) {
+        return false;
+    }
+    for (int fd = 0, highest = (int)sysconf(_SC_OPEN_MAX); fd < highest; fd++) {
+        if (fd != lender->directory && fd != lender->lock_directory && fd != listener) {
+            close(fd);
+        }
+    }
+    return true;
+}
+
 static void *run(void *argument)
 {
+    struct lender *lender = argument;
+    if (!take_own_descriptors(lender)) {
+        return NULL;
+    }
     for (;;) {
         int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (client >= 0) {
-            serve(argument, client);
+            serve(lender, client);
         } else if (errno != EINTR && errno != ECONNABORTED) {
             (void)poll(NULL, 0, 100); /* out of descriptors, perhaps */
         }
@@ -253,16 +286,21 @@ void lend_record(const struct settle *settle)
 int lend_start(const struct settle *settle)
 {
     pthread_t thread;
+    struct statx live;
+    static struct lender lender;
     int fd = listen_somewhere();
     if (fd < 0) {
         return fd;
     }
+    lender = (struct lender){.directory = dup(settle->directory),
+                             .lock_directory = dup(settle->lock->directory),
+                             .base = settle->base,
+                             .lock = settle->lock->name};
     listener = fd;
-    struct stat live;
-    if (fstatat(settle->directory, settle->base, &live, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (look_at(settle->directory, settle->base, &live)) {
         remember(&live); /* the program has it from before */
     }
-    int error = pthread_create(&thread, NULL, run, (void *)(uintptr_t)settle);
+    int error = pthread_create(&thread, NULL, run, &lender);
     if (error != 0) {
         close(fd);
         listener = -1;

@@ -38,7 +38,19 @@ struct pass {
     struct policy policy; /* what is done of the one that holds */
     struct archive_task task;
     struct archives archives;
+    dev_t device; /* of the lock file whose settle lock is held */
+    ino_t inode;
 };
+
+/* The lock is worth nothing once another file lies at the lock file's place: another process may be settling under it.
+ */
+static int still_mine(void *context)
+{
+    const struct pass *pass = context;
+    struct lockfile *lock = pass->settle->lock;
+    bool same = lock->fd >= 0 && lock->device == pass->device && lock->inode == pass->inode;
+    return same && lockfile_is_current(lock) ? 0 : -ESTALE;
+}
 
 /* While an archive is compressed, rotations go on: what they leave gets its name at once. */
 static int go_on_meanwhile(void *context)
@@ -50,6 +62,10 @@ static int go_on_meanwhile(void *context)
     }
     if (stopped) {
         return -ECANCELED;
+    }
+    int mine = still_mine(pass);
+    if (mine != 0) {
+        return mine;
     }
     int64_t generation = lockfile_generation(settle->lock);
     if (generation < 0 || generation == pass->task.generation) {
@@ -101,7 +117,7 @@ static int take_steps(struct pass *pass)
         return error;
     }
     error = archive_compress(task, &pass->archives);
-    if (error == -ECANCELED) {
+    if (error == -ECANCELED || error == -ESTALE) {
         return error;
     }
     int total = archive_prune_total(task, &pass->archives);
@@ -162,12 +178,15 @@ static void note_settled(const struct settle *settle)
 static int pass_locked(struct settle *settle)
 {
     struct pass pass = {.settle = settle,
+                        .device = settle->lock->device,
+                        .inode = settle->lock->inode,
                         .policy = settle->rule.policy,
                         .task = {.directory = settle->directory,
                                  .base = settle->base,
                                  .zone = settle->zone,
                                  .generation = lockfile_generation(settle->lock),
                                  .between = go_on_meanwhile,
+                                 .still_mine = still_mine,
                                  .finished = tell_rotated}};
     pass.task.policy = &pass.policy;
     pass.task.context = &pass;
@@ -183,6 +202,9 @@ static int pass_locked(struct settle *settle)
     tell_waiting(&pass);
     bool waits = pass.archives.wait || pass.archives.unused_count > 0;
     archive_free(&pass.archives);
+    if (error == -ESTALE) {
+        return SETTLE_WAIT; /* the next pass is under the new lock file */
+    }
     if (error != 0) {
         return error;
     }

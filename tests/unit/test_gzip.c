@@ -16,7 +16,7 @@ static int make(struct place *place, const char *plain, int (*between)(void *con
                                    .level = 6,
                                    .between = between,
                                    .context = context};
-    int error = gzip_make(&task, &fd, &status);
+    int error = gzip_make(&task, &fd, &status, &(struct stat){0});
     assert_int_equal(error == 0, fd >= 0);
     if (fd >= 0) {
         struct temporary_path path = temporary_path(place->directory, plain);
@@ -99,7 +99,7 @@ static void level_is_the_policys(void **state)
         struct stat status;
         const struct gzip_task task = {
             .directory = place->task.directory, .plain = "a", .hidden = HIDDEN, .level = i == 0 ? 1 : 9};
-        assert_int_equal(gzip_make(&task, &fd, &status), 0);
+        assert_int_equal(gzip_make(&task, &fd, &status, &(struct stat){0}), 0);
         close(fd);
         lengths[i] = temporary_length(place->directory, HIDDEN);
     }
@@ -257,7 +257,7 @@ static void between_is_called_about_once_a_megabyte_and_may_rename_the_file(void
                                    .context = &count};
     char *bytes = make_noise(place, "a", LARGE);
     hidden_of = place;
-    assert_int_equal(gzip_make(&task, &fd, &status), 0);
+    assert_int_equal(gzip_make(&task, &fd, &status, &(struct stat){0}), 0);
     assert_int_equal(count, 3);
     assert_true(temporary_exists(place->directory, "b"));
     assert_int_equal(status_of(place, "b").st_ino, status.st_ino);
