@@ -26,10 +26,10 @@ unsigned borrow_name(uint64_t number, char *name)
 
 static int set_timeouts(int fd)
 {
-    const struct timeval second = {.tv_sec = 1};
-    long error = sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, (long)&second, sizeof second, 0);
+    const struct timeval limit = {.tv_usec = 250000};
+    long error = sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, (long)&limit, sizeof limit, 0);
     return error != 0 ? (int)error
-                      : (int)sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, (long)&second, sizeof second, 0);
+                      : (int)sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, (long)&limit, sizeof limit, 0);
 }
 
 /* Anybody may listen under a name: only root, or the user that this process runs as, is shown the descriptor. */

@@ -9,8 +9,8 @@
 
 /*
  * Shows the keeper `fd`, open for writing on a file of this log's history, and gets one on the live file, with the same
- * access and O_APPEND. Waits a second at most. The descriptor, close-on-exec, or -errno; -ESRCH: there is no keeper, or
- * it is neither root's nor of this process's user. Async-signal-safe.
+ * access and O_APPEND. Waits a quarter of a second at most for each step. The descriptor, close-on-exec, or -errno;
+ * -ESRCH: there is no keeper, or it is neither root's nor of this process's user. Async-signal-safe.
  */
 int borrow_live(const struct lockfile *lockfile, int fd);
 

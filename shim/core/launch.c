@@ -327,6 +327,11 @@ static bool adopts_orphans(void)
     return adopts;
 }
 
+void launch_before_fork(void)
+{
+    adopts_orphans();
+}
+
 static int launch_in_turn(const struct launch *launch)
 {
     reap_all();

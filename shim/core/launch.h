@@ -32,6 +32,9 @@ int launch(const struct launch *launch);
 /* Takes what is left of earlier launches, if anything is; a load if not. Cheap enough for every write. */
 void launch_reap(void);
 
+/* Before a fork: whether orphans come to this process, its child will want to know. */
+void launch_before_fork(void);
+
 /* In a fork child: what its parent launched is not its own. */
 void launch_forked(void);
 

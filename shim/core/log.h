@@ -83,6 +83,7 @@ struct log {
     int64_t settle_pause; /* nanoseconds from one look to the next */
     uint32_t told_count;
     struct log_told told[LOG_TOLD_MAX];
+    char differences[LOG_DETAIL_SIZE - 32]; /* in the making: signal stacks are small */
     bool trouble[TROUBLE_COUNT];
     int64_t retry_at[TROUBLE_COUNT]; /* monotonic nanoseconds */
     struct diag_limits limits;

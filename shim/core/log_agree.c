@@ -5,13 +5,10 @@
 
 #include "policy.h"
 
-enum { DIFFERENCES_SIZE = LOG_DETAIL_SIZE - 32 };
-
 static void tell_mismatch(struct log *log, const struct policy *recorded, bool followed)
 {
-    char differences[DIFFERENCES_SIZE];
-    policy_differences(recorded, &log->rule->policy, differences, sizeof differences);
-    log_tell(log, EVENT_SETTINGS_MISMATCH, "%s: recorded %s", followed ? "follows" : "keeps own", differences);
+    policy_differences(recorded, &log->rule->policy, log->differences, sizeof log->differences);
+    log_tell(log, EVENT_SETTINGS_MISMATCH, "%s: recorded %s", followed ? "follows" : "keeps own", log->differences);
 }
 
 /*

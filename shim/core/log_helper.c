@@ -145,15 +145,26 @@ static void look_later(struct log *log)
     log->settle_at = sys_now(CLOCK_MONOTONIC_COARSE) + log->settle_pause;
 }
 
+static void tell_apart(struct log *log, enum log_trouble trouble, const char *step, int error)
+{
+    if (log_lock(log) == 0) {
+        log_failed(log, trouble, step, error);
+        log_unlock(log);
+    }
+}
+
 /* What the helper could not do, it says in the lock file; only this process has the program's stderr. */
 static void tell_failure(struct log *log)
 {
     int64_t failed;
     if (self.diag == DIAG_STDERR && lockfile_read(&log->lock, LOCKFILE_FAILED, &failed) && failed > 0 &&
         failed < 4096) {
-        uint32_t programs = log->told_count; /* the helper has run the program of on_event */
-        log_failed(log, TROUBLE_ARCHIVE, "settle", -(int)failed);
-        log->told_count = programs;
+        if (log_lock(log) == 0) {
+            uint32_t programs = log->told_count; /* the helper has run the program of on_event */
+            log_failed(log, TROUBLE_ARCHIVE, "settle", -(int)failed);
+            log->told_count = programs;
+            log_unlock(log);
+        }
     }
 }
 
@@ -178,7 +189,7 @@ static void start_helper(struct log *log)
     if (!lockfile_is_held(&log->lock, MPLOGSHIM_LOCK_HELPER) && !lockfile_is_held(&log->lock, MPLOGSHIM_LOCK_KEEPER)) {
         int error = start_command(log, "--helper");
         if (error != 0 && error != -EBUSY) {
-            log_failed(log, TROUBLE_ARCHIVE, "helper", error);
+            tell_apart(log, TROUBLE_ARCHIVE, "helper", error);
         }
     }
     look_later(log);
@@ -237,6 +248,16 @@ void log_helper_call(struct log *log)
     sys_signals_restore(&signals);
 }
 
+bool log_helper_keep_off(void)
+{
+    return guard_mutex_lock(&helper_mutex, 1);
+}
+
+void log_helper_allow(void)
+{
+    guard_mutex_unlock(&helper_mutex);
+}
+
 static void call_now(struct log *log)
 {
     log->settle_at = 0;
@@ -266,7 +287,7 @@ static void keep(struct log *log)
     if (!lockfile_is_held(&log->lock, MPLOGSHIM_LOCK_KEEPER)) {
         int error = start_command(log, "--keeper");
         if (error != 0) {
-            log_failed(log, TROUBLE_ROTATE, "keeper", error);
+            tell_apart(log, TROUBLE_ROTATE, "keeper", error);
         }
     }
 }

@@ -92,7 +92,10 @@ static void close_idle(void)
     }
     if (idle > IDLE_MAX) {
         log_helper_call(oldest);
-        close_log(oldest);
+        if (log_helper_keep_off()) { /* else another time */
+            close_log(oldest);
+            log_helper_allow();
+        }
     }
 }
 

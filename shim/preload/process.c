@@ -7,6 +7,7 @@
 #include "core/config.h"
 #include "core/diag.h"
 #include "core/guard.h"
+#include "core/launch.h"
 #include "core/log.h"
 #include "core/log_helper.h"
 
@@ -46,6 +47,9 @@ static void before_fork(void)
 {
     descriptor_release_all();
     inside_fork = descriptor_active() && guard_enter();
+    if (inside_fork) {
+        launch_before_fork();
+    }
     registry_locked = inside_fork && log_fork_prepare();
 }
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum { DETAIL_SIZE = 512, VARIABLE_SIZE = PATH_MAX + 32, VARIABLES = 4, MILLISECOND = 1000000, NOT_RUN = 127 };
-static const int64_t PATIENCE = INT64_C(10000000000);
+static int64_t patience = INT64_C(10000000000);
 static const char own_variables[] = "MPLOGSHIM_";
 
 static const char *program;
@@ -23,6 +23,11 @@ static bool stuck;                    /* no place came free when it was last wai
 void event_start(const char *path)
 {
     program = path;
+}
+
+void event_be_impatient(void)
+{
+    patience = 0;
 }
 
 /* Takes what has ended; a free place, or NULL. */
@@ -44,7 +49,7 @@ static pid_t *find_place(void)
 static pid_t *wait_for_place(void)
 {
     const struct timespec pause = {.tv_nsec = 5 * MILLISECOND};
-    int64_t end = sys_now(CLOCK_MONOTONIC) + PATIENCE;
+    int64_t end = sys_now(CLOCK_MONOTONIC) + patience;
     pid_t *place = find_place();
     while (place == NULL && !stuck && sys_now(CLOCK_MONOTONIC) < end) {
         sys.sleep(&pause);

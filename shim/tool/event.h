@@ -10,8 +10,11 @@
  * Once: the program of on_event, or NULL. At most EVENT_PROGRAMS run at a time; one more waits for the first to end,
  * but not for ever: then it is left out, which a message says. A process that ends does not wait for them.
  */
-enum { EVENT_PROGRAMS = 8 };
+enum { EVENT_PROGRAMS = 64 };
 void event_start(const char *program);
+
+/* For the keeper, which has to rotate: nothing waits for a program any more. */
+void event_be_impatient(void);
 
 /* Tells an event of the log at `path`. `archive` is its path or NULL. `rotated` is silent in MPLOGSHIM_DIAG. */
 void event_tell(struct diag_limits *limits, enum event event, const char *path, const char *archive, const char *format,

@@ -203,6 +203,7 @@ static void settle_last(struct keeper *keeper)
 static int keep_while_needed(struct keeper *keeper)
 {
     const struct lockfile *lock = keeper->settle->lock;
+    int once_more = 1; /* somebody came, rotated, and left the archive to the keeper that was just leaving */
     int error;
     do {
         error = keep(keeper);
@@ -211,8 +212,10 @@ static int keep_while_needed(struct keeper *keeper)
             lockfile_release(lock, MPLOGSHIM_LOCK_KEEPER);
             keeper->has_place = false;
         }
-    } while (error == 0 && !settle_is_stopped() && lock->fd >= 0 && lockfile_has_others(lock) &&
-             (error = take_place(keeper)) == 0);
+    } while (
+        error == 0 && !settle_is_stopped() && lock->fd >= 0 &&
+        (lockfile_has_others(lock) || (lockfile_generation(lock) != keeper->settle->generation && once_more-- > 0)) &&
+        (error = take_place(keeper)) == 0);
     return error;
 }
 
@@ -249,6 +252,7 @@ int keeper_run(struct settle *settle)
     settle->lock = &keeper.writer->log->lock;
     settle->zone = settle_zone(&settle->rule.policy, settle->zone);
     settle->between = look_meanwhile;
+    event_be_impatient();
     settle->context = &keeper;
     int error = settle->lock->fd < 0 ? -EBADF : take_place(&keeper);
     if (error == 0) {

@@ -197,9 +197,6 @@ static void give_and_close(int client, int fd)
 
 static void serve(const struct lender *lender, int client)
 {
-    /* A client that says nothing holds the others up no longer than this. */
-    const struct timeval limit = {.tv_usec = 100000};
-    setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     char what = '\0';
     int shown = take_shown(client, &what);
     if (shown >= 0) {
@@ -235,18 +232,52 @@ static bool take_own_descriptors(struct lender *lender)
     return true;
 }
 
+/*
+ * Clients say what they want at once; those that say nothing hold up nobody, and go when their places are wanted.
+ */
+enum { CLIENTS = 64 };
+
+static void accept_client(struct pollfd *clients, size_t *next)
+{
+    int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (client < 0) {
+        if (errno != EINTR && errno != EAGAIN && errno != ECONNABORTED) {
+            (void)poll(NULL, 0, 100); /* out of descriptors, perhaps */
+        }
+        return;
+    }
+    struct pollfd *place = &clients[(*next)++ % CLIENTS];
+    if (place->fd >= 0) {
+        close(place->fd);
+    }
+    *place = (struct pollfd){.fd = client, .events = POLLIN};
+}
+
 static void *run(void *argument)
 {
+    static struct pollfd polled[1 + CLIENTS];
+    size_t next = 0;
     struct lender *lender = argument;
+    struct pollfd *clients = polled + 1;
     if (!take_own_descriptors(lender)) {
         return NULL;
     }
+    polled[0] = (struct pollfd){.fd = listener, .events = POLLIN};
+    for (size_t i = 0; i < CLIENTS; i++) {
+        clients[i].fd = -1;
+    }
     for (;;) {
-        int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (client >= 0) {
-            serve(lender, client);
-        } else if (errno != EINTR && errno != ECONNABORTED) {
-            (void)poll(NULL, 0, 100); /* out of descriptors, perhaps */
+        if (poll(polled, 1 + CLIENTS, -1) < 0) {
+            continue;
+        }
+        for (size_t i = 0; i < CLIENTS; i++) {
+            if (clients[i].fd >= 0 && clients[i].revents != 0) {
+                serve(lender, clients[i].fd);
+                clients[i].fd = -1;
+            }
+        }
+        if (polled[0].revents != 0) {
+            accept_client(clients, &next);
         }
     }
     return NULL;
@@ -256,7 +287,7 @@ static int listen_somewhere(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     enum { ATTEMPTS = 8, BACKLOG = 128 };
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     for (int attempt = 0; fd >= 0 && attempt < ATTEMPTS; attempt++) {
         if (getrandom(&socket_number, sizeof socket_number, 0) != (ssize_t)sizeof socket_number) {
             break;
