@@ -52,16 +52,20 @@ static bool clear_name(const struct log *log, const char *name)
     return sys.unlinkat(dir, fresh, 0) == 0;
 }
 
-/* A pending name that an archive has (somebody deleted the lock file) is passed over for the next generation's. */
+/*
+ * A pending name that an archive has (somebody deleted the lock file) is passed over for that of a later generation: in
+ * steps that double, as there may be many.
+ */
 int log_prepare(const struct log *log, const struct writer *writer, const struct stat *before, int64_t generation,
                 char *name)
 {
-    enum { ATTEMPTS = 8 };
+    enum { ATTEMPTS = 20 };
     int error = 0;
     int fd = -EEXIST;
     for (int attempt = 0; attempt < ATTEMPTS && fd == -EEXIST; attempt++) {
         const int flags = log_open_flags(writer) | O_CREAT | O_EXCL;
-        error = name_pending(log->base, (uint64_t)(generation + attempt), log->begun, name);
+        int64_t later = attempt == 0 ? 0 : INT64_C(1) << (attempt - 1);
+        error = name_pending(log->base, (uint64_t)(generation + later), log->begun, name);
         if (error != 0) {
             return error;
         }
