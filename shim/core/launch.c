@@ -5,7 +5,7 @@
  * Ordinarily the go-between is in the memory of the program (no page table is copied, however large the program is),
  * and ends when the child is the new program, and that is init's then. Where orphans come to this process instead, the
  * go-between stays as the parent until the new program has ended. It cannot end unseen by itself: nobody would take its
- * zombie while the program is idle. So it sleeps until launch_reap lets it go. Such a one has a copy of the memory: it
+ * zombie while the program is idle. So it sleeps until launch_reap lets it go. Such a one has memory of its own: it
  * keeps the privileges that the program may be giving up just now, and whoever could write to its memory would have
  * them.
  */
@@ -167,6 +167,7 @@ LAUNCH_OUTSIDE static void detach(void)
     launch_call(SYS_chdir, (long)"/", 0, 0, 0);
     launch_call(SYS_prctl, PR_SET_NAME, (long)"mplogshim", 0, 0);
     launch_close(0, LAUNCH_NO_LIMIT);
+    launch_forget_memory(staying, sizeof *staying);
 }
 
 LAUNCH_OUTSIDE static int go_between_that_stays(void *argument)
@@ -181,7 +182,8 @@ LAUNCH_OUTSIDE static int go_between_that_stays(void *argument)
     const uint64_t begun = launch_stack_begin(slot->parent); /* before the process goes on: it may execve at once */
     change_state(slot, SLOT_STARTING, SLOT_RUNNING);
     attend(slot, child, begun);
-    return 0;
+    launch_call(SYS_exit_group, 0, 0, 0, 0);
+    __builtin_unreachable();
 }
 
 /* From here on: the process itself. */

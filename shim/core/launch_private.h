@@ -11,6 +11,7 @@
 #include "sys_call.h"
 
 #include <limits.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__has_attribute) && __has_attribute(no_stack_protector)
@@ -34,6 +35,13 @@ void launch_close(int first, int last);
  * it cannot; then *error says why. It is -EINTR up to the execve, for a child that is killed before.
  */
 void launch_become(const struct launch *launch, int *error);
+
+/*
+ * In a process with a copy of the program's memory: gives it up, but for this library, `size` bytes at `kept` and the
+ * thread's own page. From then on no function of libc's is there, and no way back out of the function that clone
+ * called.
+ */
+void launch_forget_memory(const void *kept, size_t size);
 
 /*
  * Where the stack of another process began: every execve sets it anew. 0 where there is no /proc, and for those who may

@@ -104,6 +104,12 @@ int archive_compress(const struct archive_task *task, struct archives *archives)
 int archive_prune_total(const struct archive_task *task, struct archives *archives);
 
 /*
+ * For a disk so full that nothing can be compressed any more: removes the oldest archive, if all together, as they are,
+ * are larger than `max_total`; then archive_compress may be tried again. 1: one was removed; 0: none; -errno.
+ */
+int archive_make_room(const struct archive_task *task, struct archives *archives);
+
+/*
  * Removes one of the unused files, if it still is unused, and takes it from the list; false if there is none. Under the
  * log's lock, because a rotation may just be preparing it, with a constant number of system calls: once for each time
  * that the lock is taken. While there are any, the log is not settled.

@@ -108,6 +108,29 @@ int archive_prune_total(const struct archive_task *task, struct archives *archiv
     return result;
 }
 
+int archive_make_room(const struct archive_task *task, struct archives *archives)
+{
+    uint64_t total = 0;
+    size_t oldest = archives->count;
+    for (size_t i = archives->count; i-- > 0 && task->policy->max_total > 0;) {
+        struct archive *archive = &archives->items[i];
+        int error = archive_is_ours(archive) ? archive_look(task, archive) : 0;
+        if (error != 0) {
+            return error;
+        }
+        if (archive_is_ours(archive)) {
+            total += (uint64_t)archive->size;
+            archive->failed = false;
+            oldest = i;
+        }
+    }
+    if (total <= task->policy->max_total || oldest == archives->count) {
+        return 0;
+    }
+    int error = remove_archive(task, archives, &archives->items[oldest]);
+    return error != 0 ? error : !archive_is_ours(&archives->items[oldest]);
+}
+
 /* The name that nobody else uses comes first: the others need it. */
 static void take_unused(struct archives *archives, const char *fresh, char *file)
 {

@@ -109,7 +109,7 @@ static bool may_write(const struct lender *lender, int shown, int flags)
 {
     struct statx status;
     return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0 && look_at(shown, "", &status) &&
-           is_no_looser(lender, &status) && (was_lent(&status) || lies_in_directory(lender, &status));
+           (was_lent(&status) || (is_no_looser(lender, &status) && lies_in_directory(lender, &status)));
 }
 
 /* Whoever may write to the log may have its lock file, which is made with the log's owner and permissions. */

@@ -117,6 +117,9 @@ static int take_steps(struct pass *pass)
         return error;
     }
     error = archive_compress(task, &pass->archives);
+    while ((error == -ENOSPC || error == -EDQUOT) && archive_make_room(task, &pass->archives) == 1) {
+        error = archive_compress(task, &pass->archives);
+    }
     if (error == -ECANCELED || error == -ESTALE) {
         return error;
     }
