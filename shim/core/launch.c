@@ -243,12 +243,15 @@ static void reap_all(void)
     if (staying == NULL) {
         return;
     }
-    let_go = __atomic_load_n(&staying->ended, __ATOMIC_ACQUIRE);
+    uint32_t ended = __atomic_load_n(&staying->ended, __ATOMIC_ACQUIRE);
+    bool left = false;
     for (int i = 0; i < SLOTS; i++) {
         if (state_of(&staying->items[i]) != SLOT_FREE) {
             reap(&staying->items[i]);
+            left = left || state_of(&staying->items[i]) == SLOT_LEAVING;
         }
     }
+    let_go = left ? ended - 1 : ended; /* what is left is looked for again */
 }
 
 static struct slot *find_slot(void)
