@@ -18,8 +18,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
-enum { MILLISECOND = 1000000, SECOND = 1000000000, LAST_PASSES = 10 };
+enum { MILLISECOND = 1000000, SECOND = 1000000000, LAST_PASSES = 10, NICER = 10 };
 static const int64_t LOOK_PAUSE = 20 * MILLISECOND; /* from one look to the next, however often it is woken */
 static const int64_t LINE_PAUSE = 50 * MILLISECOND; /* for the end of a line */
 
@@ -108,7 +110,15 @@ static void note_generation(struct keeper *keeper)
 static int settle_now(struct keeper *keeper)
 {
     int64_t rotated = keeper->looked_at;
+    int before = getpriority(PRIO_PROCESS, 0);
+    bool may_come_back = geteuid() == 0; /* rotating is not to wait for others */
+    if (may_come_back) {
+        setpriority(PRIO_PROCESS, 0, before + NICER);
+    }
     int result = settle_pass(keeper->settle);
+    if (may_come_back) {
+        setpriority(PRIO_PROCESS, 0, before);
+    }
     keeper->unsettled = result != SETTLE_DONE;
     keeper->settle_pause = helper_next_pause(keeper->looked_at == rotated ? keeper->settle_pause : 0, result);
     keeper->settle_at = sys_now(CLOCK_MONOTONIC) + keeper->settle_pause;

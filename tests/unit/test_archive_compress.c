@@ -389,6 +389,22 @@ static void compressed_file_that_appears_meanwhile_is_not_overwritten(void **sta
     assert_true(is_compressed(place, "app.log.1.gz"));
 }
 
+static void somebody_settles_too(void)
+{
+    struct temporary_path hidden = temporary_path(busy->directory, ".app.log.squeeze");
+    assert_int_equal(unlink(hidden.text), 0);
+    MAKE(busy, ".app.log.squeeze");
+}
+
+static void hidden_file_of_another_who_settles_is_left_alone(void **state)
+{
+    struct place *place = *state;
+    compress_while(place, somebody_settles_too);
+    assert_int_equal(temporary_length(place->directory, "app.log.1"), 4 * 1024 * 1024 - 1);
+    assert_int_equal(temporary_length(place->directory, ".app.log.squeeze"), strlen(".app.log.squeeze"));
+    assert_false(temporary_exists(place->directory, "app.log.1.gz"));
+}
+
 /* Opens the plain archive for writing as soon as the compressed one has its name. */
 static int late_writer = -1;
 
@@ -468,6 +484,7 @@ int main(void)
         PLACE_TEST(plain_one_goes_when_the_compressed_one_and_its_name_are_on_the_disk),
         PLACE_TEST(caller_ends_the_compression_without_a_trace),
         PLACE_TEST(compressed_file_that_appears_meanwhile_is_not_overwritten),
+        PLACE_TEST(hidden_file_of_another_who_settles_is_left_alone),
         PLACE_TEST(writer_who_comes_last_is_not_cut_off),
         PLACE_TEST(full_disk_removes_nothing_that_would_fit_once_compressed),
         PLACE_TEST(archive_that_cannot_be_compressed_holds_up_no_other),

@@ -110,6 +110,41 @@ static void sizes_are_those_of_compressed_archives(void **state)
     assert_false(temporary_exists(place->directory, "app.log.2.gz"));
 }
 
+/* On a disk so full that nothing can be compressed: the oldest, one at a time, while all as they are are too much. */
+static void oldest_makes_room_for_compression_one_at_a_time(void **state)
+{
+    struct place *place = *state;
+    struct archives archives = {0};
+    make_large(place, "app.log.1", 100);
+    make_large(place, "app.log.2", 100);
+    make_large(place, "app.log.3", 100);
+    place->policy.compress = 6;
+    place->policy.max_total = 250;
+    assert_int_equal(archive_list(&place->task, &archives), 0);
+    assert_int_equal(archive_make_room(&place->task, &archives), 1);
+    assert_false(temporary_exists(place->directory, "app.log.3"));
+    assert_int_equal(archive_make_room(&place->task, &archives), 0);
+    assert_true(temporary_exists(place->directory, "app.log.2"));
+    archive_free(&archives);
+}
+
+static int lost(void *context)
+{
+    (void)context;
+    return -ESTALE;
+}
+
+static void nothing_is_removed_when_the_lock_is_not_held_any_more(void **state)
+{
+    struct place *place = *state;
+    make_large(place, "app.log.1", 100);
+    make_large(place, "app.log.2", 100);
+    place->policy.backups = 1;
+    place->task.still_mine = lost;
+    assert_int_equal(pass(&place->task), -ESTALE);
+    assert_true(temporary_exists(place->directory, "app.log.2"));
+}
+
 static void archive_that_waits_for_its_compression_drives_no_other_out(void **state)
 {
     struct place *place = *state;
@@ -252,6 +287,8 @@ int main(void)
         PLACE_TEST(archives_older_than_max_age_are_removed_by_their_last_write),
         PLACE_TEST(oldest_are_removed_while_together_they_are_larger_than_max_total),
         PLACE_TEST(sizes_are_those_of_compressed_archives),
+        PLACE_TEST(oldest_makes_room_for_compression_one_at_a_time),
+        PLACE_TEST(nothing_is_removed_when_the_lock_is_not_held_any_more),
         PLACE_TEST(archive_that_waits_for_its_compression_drives_no_other_out),
         PLACE_TEST(each_key_removes_its_share),
         PLACE_TEST(what_only_looks_like_an_archive_is_never_touched),
