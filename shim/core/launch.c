@@ -332,9 +332,9 @@ static bool adopts_orphans(void)
     return adopts;
 }
 
-void launch_before_fork(void)
+bool launch_before_fork(void)
 {
-    adopts_orphans();
+    return adopts_orphans();
 }
 
 static int launch_in_turn(const struct launch *launch)

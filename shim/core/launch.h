@@ -12,6 +12,8 @@
 #ifndef MPLOGSHIM_LAUNCH_H
 #define MPLOGSHIM_LAUNCH_H
 
+#include <stdbool.h>
+
 enum { LAUNCH_PATHS = 2, LAUNCH_DESCRIPTORS = 2, LAUNCH_FIRST_DESCRIPTOR = 3 };
 
 struct launch {
@@ -32,8 +34,8 @@ int launch(const struct launch *launch);
 /* Takes what is left of earlier launches, if anything is; a load if not. Cheap enough for every write. */
 void launch_reap(void);
 
-/* Before a fork: whether orphans come to this process, its child will want to know. */
-void launch_before_fork(void);
+/* Before a fork: whether orphans come to this process. Its child will want to know, too. */
+bool launch_before_fork(void);
 
 /* In a fork child: what its parent launched is not its own. */
 void launch_forked(void);

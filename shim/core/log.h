@@ -73,12 +73,14 @@ struct log {
     int64_t begun;
     ino_t begun_of; /* in a keeper: of the live file that was begun then */
     int64_t boundary;
-    int64_t proved;       /* the second in which live file and lock file were last looked at */
-    bool unrecorded;      /* the policy could not be written into the lock file */
-    bool kept;            /* somebody else rotates: a keeper was there when it was last needed */
-    int64_t ask_at;       /* monotonic nanoseconds: not before, the keeper is asked again */
-    int64_t keep_at;      /* the same for starting one */
-    bool unsettled;       /* there is work for the helper */
+    int64_t proved;  /* the second in which live file and lock file were last looked at */
+    bool unrecorded; /* the policy could not be written into the lock file */
+    int64_t
+        astray_since; /* monotonic nanoseconds: what the keeper should mend has not been mended since; 0: all is well */
+    bool kept;        /* somebody else rotates: a keeper was there when it was last needed */
+    int64_t ask_at;   /* monotonic nanoseconds: not before, the keeper is asked again */
+    int64_t keep_at;  /* the same for starting one */
+    bool unsettled;   /* there is work for the helper */
     int64_t settle_at;    /* monotonic nanoseconds: not before, it is looked for */
     int64_t settle_pause; /* nanoseconds from one look to the next */
     uint32_t told_count;

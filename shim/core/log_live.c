@@ -243,6 +243,15 @@ static int renew_lock(struct log *log, const struct writer *writer, const struct
     return error;
 }
 
+/* A keeper needs milliseconds. What it does not do in seconds, it cannot. */
+static bool astray_for_long(struct log *log)
+{
+    const int64_t patience = 3 * (int64_t)SECOND;
+    int64_t now = sys_now(CLOCK_MONOTONIC_COARSE);
+    log->astray_since = log->astray_since == 0 ? now : log->astray_since;
+    return now - log->astray_since > patience;
+}
+
 int log_look_again(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat mine;
@@ -271,6 +280,8 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation)
         int error = follow(log, writer, generation);
         writer->astray = error != 0;
         bool keeper_does = (error == -EACCES || error == -EPERM) && log_ask_keeper(log);
+        keeper_does = keeper_does && !astray_for_long(log);
+        log->astray_since = error != 0 ? log->astray_since : 0;
         if (error != 0 && !keeper_does) {
             log_failed(log, TROUBLE_ROTATE, "reopen", error);
         } else if (error == 0) {

@@ -46,10 +46,14 @@ static __thread bool registry_locked;
 static void before_fork(void)
 {
     descriptor_release_all();
-    inside_fork = descriptor_active() && guard_enter();
-    if (inside_fork) {
-        launch_before_fork();
+    /*
+     * A keeper that a child started would become this process's own child when that child has ended, and be seen by its
+     * wait, for as long as this process is attached: where orphans come here, it is started before the child is.
+     */
+    if (descriptor_active() && !guard_inside() && launch_before_fork() && geteuid() == 0) {
+        descriptor_keep();
     }
+    inside_fork = descriptor_active() && guard_enter();
     registry_locked = inside_fork && log_fork_prepare();
 }
 
