@@ -1,5 +1,5 @@
 /*
- * What launch.c and launch_child.c share: code that runs outside of the process, but in its memory.
+ * What launch.c and launch_child.c share: code that runs outside of the process, in its memory or a copy of it.
  *
  * It must not touch thread-local storage, which is that of a thread of the program's that may end at any moment: no
  * errno, no stack protector, no sanitizer, system calls by number only.
