@@ -252,6 +252,27 @@ static bool astray_for_long(struct log *log)
     return now - log->astray_since > patience;
 }
 
+/*
+ * What lies at the live path now. Once a second, and if it is not the writer's file, the directories and the lock file
+ * are looked at first: a directory that was moved away and made anew holds another log.
+ */
+static int look_at_live(struct log *log, struct writer *writer, const struct stat *mine, int64_t *generation,
+                        struct stat *live)
+{
+    int64_t second = sys_now(CLOCK_MONOTONIC_COARSE) / SECOND;
+    int found = sys.fstatat(log->directory.fd, log->base, live, AT_SYMLINK_NOFOLLOW);
+    if (second == log->proved && found == 0 && log_is_file(writer, live)) {
+        return 0;
+    }
+    log_prove_directories(log);
+    renew_lock(log, writer, mine, generation);
+    log->proved = second;
+    if (log->unrecorded && log->locked) {
+        log_agree(log);
+    }
+    return sys.fstatat(log->directory.fd, log->base, live, AT_SYMLINK_NOFOLLOW);
+}
+
 int log_look_again(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat mine;
@@ -263,16 +284,7 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation)
     if (sys.fstat(writer->fd, &mine) != 0 || !log_is_file(writer, &mine)) {
         return -ESTALE;
     }
-    int64_t second = sys_now(CLOCK_MONOTONIC_COARSE) / SECOND;
-    if (second != log->proved) {
-        log_prove_directories(log);
-        renew_lock(log, writer, &mine, &generation);
-        log->proved = second;
-        if (log->unrecorded && log->locked) {
-            log_agree(log);
-        }
-    }
-    int found = sys.fstatat(log->directory.fd, log->base, &live, AT_SYMLINK_NOFOLLOW);
+    int found = look_at_live(log, writer, &mine, &generation, &live);
     /* Where the directory may not be searched, the generation alone must tell. */
     bool unseen =
         found == -EACCES && !writer->astray && (writer->generation == generation || writer->inherited == generation);
