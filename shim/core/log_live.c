@@ -1,7 +1,8 @@
 /*
  * The live file of a log: proving that a descriptor is it, and following when somebody rotated, moved or removed it.
  *
- * Everything here runs under both locks and is rare: a rotation, a new second, a descriptor's first write.
+ * Everything here runs under both locks and is rare: a rotation, a new second, a descriptor's first write. Signal
+ * handlers come here too, on small stacks: what is seldom called is kept apart (noinline).
  */
 #include "log_private.h"
 
@@ -119,7 +120,7 @@ void log_adopt(struct log *log, const struct writer *opener, int fd, const struc
 }
 
 /* The live path is gone: a new file takes its place, made as if it were the successor of the writer's file. */
-static int make_live(struct log *log, const struct writer *writer, int64_t generation)
+static __attribute__((noinline)) int make_live(struct log *log, const struct writer *writer, int64_t generation)
 {
     struct stat before;
     char pending[NAME_SIZE];
@@ -183,7 +184,7 @@ static int64_t proved_at(const struct log *log, int64_t generation)
     return log->locked ? generation : -1;
 }
 
-static int follow(struct log *log, struct writer *writer, int64_t generation)
+static __attribute__((noinline)) int follow(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat live;
     int fd = open_live(log, writer, generation, &live);
@@ -224,7 +225,8 @@ int log_follow_alone(const struct writer *writer, int fd)
 }
 
 /* A lock file that was deleted or replaced: everybody moves to the new one within a second. */
-static int renew_lock(struct log *log, const struct writer *writer, const struct stat *mine, int64_t *generation)
+static __attribute__((noinline)) int renew_lock(struct log *log, const struct writer *writer, const struct stat *mine,
+                                                int64_t *generation)
 {
     if (lockfile_is_current(&log->lock)) {
         return 0;
