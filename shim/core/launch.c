@@ -60,6 +60,8 @@ static char stack[STACK_SIZE] __attribute__((aligned(16)));
 static bool adopts;       /* orphans come to this process, or to one that it is forked from */
 static uint32_t launcher; /* the thread whose turn it is to look after the slots, or 0 */
 
+int (*launch_clone)(int (*function)(void *), void *stack, int flags, void *argument, ...) = clone;
+
 LAUNCH_OUTSIDE static uint32_t state_of(const struct slot *slot)
 {
     return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
@@ -96,7 +98,7 @@ LAUNCH_OUTSIDE static int become(void *argument)
  */
 LAUNCH_OUTSIDE static int make_child(struct slot *slot)
 {
-    int child = clone(become, stack + STACK_OF_CHILD, CLONE_VM | CLONE_VFORK | SIGCHLD, slot);
+    int child = launch_clone(become, stack + STACK_OF_CHILD, CLONE_VM | CLONE_VFORK | SIGCHLD, slot);
     if (child < 0) {
         slot->error = -errno;
         return 0;
@@ -280,7 +282,7 @@ static int launch_and_let_go(const struct launch *launch)
 {
     int status = 0;
     prepare(&passing, launch);
-    int process = clone(go_between, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK, &passing);
+    int process = launch_clone(go_between, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK, &passing);
     if (process < 0) {
         return -errno;
     }
@@ -299,7 +301,7 @@ static int launch_and_attend(const struct launch *launch)
         return -EAGAIN;
     }
     prepare(slot, launch);
-    slot->process = clone(go_between_that_stays, stack + STACK_SIZE, 0, slot);
+    slot->process = launch_clone(go_between_that_stays, stack + STACK_SIZE, 0, slot);
     int error = slot->process < 0 ? -errno : 0;
     bool gone = error != 0;
     while (!gone && state_of(slot) == SLOT_STARTING) {

@@ -31,6 +31,9 @@ struct launch {
  */
 int launch(const struct launch *launch);
 
+/* How a process is made: clone(3), and not another library's idea of it. Set at start. */
+extern int (*launch_clone)(int (*function)(void *), void *stack, int flags, void *argument, ...);
+
 /* Takes what is left of earlier launches, if anything is; a load if not. Cheap enough for every write. */
 void launch_reap(void);
 

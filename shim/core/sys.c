@@ -302,6 +302,12 @@ int sys_is_written(int directory, const char *name)
 
 void *sys_reserve(size_t size)
 {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    long memory = sys_call(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    return memory < 0 && memory > -4096 ? NULL : (void *)memory;
+}
+
+const char *sys_working_directory(char *buffer, size_t size)
+{
+    return sys_call(SYS_getcwd, (long)buffer, (long)size, 0, 0, 0, 0) > 0 && buffer[0] == '/' ? buffer : NULL;
 }

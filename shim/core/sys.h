@@ -90,6 +90,9 @@ int sys_rename_new(int directory, const char *from, const char *to);
  */
 int sys_is_written(int directory, const char *name);
 
+/* The working directory in buffer[size], or NULL if it has no path (removed, or outside of the root). */
+const char *sys_working_directory(char *buffer, size_t size);
+
 /* Zeroed memory of whole pages that is never given back, or NULL. Reserved only: pages cost nothing until touched. */
 void *sys_reserve(size_t size);
 

@@ -24,12 +24,6 @@ EXPORT FILE *fdopen(int fd, const char *mode)
 }
 EXPORT_ALIAS(_IO_fdopen, fdopen);
 
-/* Not for its own sake: real.fopencookie is libc's also under a sanitizer, whose own puts its cookie for ours. */
-EXPORT FILE *fopencookie(void *cookie, const char *mode, cookie_io_functions_t functions)
-{
-    return real.fopencookie(cookie, mode, functions);
-}
-
 EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream)
 {
     return stdio_freopen(path, mode, stream, real.freopen);

@@ -176,6 +176,10 @@ static void finish(void *unused)
 /* atexit's own: without a library to belong to, the handler runs when the process exits and not before. */
 int __cxa_atexit(void (*function)(void *), void *argument, void *library);
 
+/* ThreadSanitizer's functions, which stand before libc's, crash before it has started, and it would start after this.
+ */
+__attribute__((weak)) void __tsan_init(void);
+
 /*
  * Runs before every other constructor (-z initfirst), so that libstdc++ finds the streams that stand in for stdout
  * and stderr. That early environ is not set: the third argument is the environment.
@@ -186,11 +190,15 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     (void)argv;
     char error[CONFIG_ERROR_SIZE];
     char directory[PATH_MAX];
+    if (__tsan_init != NULL) {
+        __tsan_init();
+    }
     real_resolve();
-    if (getauxval(AT_SECURE) != 0) {
+    launch_clone = libc.clone;
+    if (getauxval(AT_SECURE) != 0 || !real_is_reached()) {
         return;
     }
-    const char *here = getcwd(directory, sizeof directory);
+    const char *here = sys_working_directory(directory, sizeof directory);
     int failed = config_load(&config, environment, here, error);
     diag_open(config.diag, config.diag_path);
     if (failed != 0) {

@@ -2,7 +2,11 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <gnu/libc-version.h>
+#include <sched.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #pragma GCC diagnostic ignored "-Wmissing-noreturn"
 
@@ -15,6 +19,7 @@
 #define HOOK_VARIADIC(result, name, parameters, named, arguments) HOOK(result, name, named, arguments)
 #define HOOK_ONLY(name)
 #define HOOK_ALIAS(alias, name)
+#define HOOK_DATA(name)
 #include "hooks.def"
 #undef HOOK
 #undef HOOK_VARIADIC
@@ -44,6 +49,43 @@ static void *look_up(const char *name)
     return next;
 }
 
+struct libc_functions libc = {.fopencookie = fopencookie, .clone = clone};
+
+/* libc is the library that has a function which nobody else would. */
+static const char *libc_path(void)
+{
+    Dl_info found;
+    return dladdr((const void *)(uintptr_t)gnu_get_libc_version, &found) != 0 ? found.dli_fname : NULL;
+}
+
+/* What the linker found is libc's ordinarily; opening libc to ask it costs more. */
+static void *look_up_in_libc(const char *name, void *linked)
+{
+    Dl_info found;
+    const char *path = libc_path();
+    if (path == NULL || dladdr(linked, &found) == 0 || strcmp(found.dli_fname, path) == 0) {
+        return linked;
+    }
+    void *library = dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
+    void *own = library == NULL ? NULL : dlsym(library, name);
+    return own == NULL ? linked : own;
+}
+
+#define LOOK_UP_IN_LIBC(name)                                                                                          \
+    next = look_up_in_libc(#name, (void *)(uintptr_t)name);                                                            \
+    __builtin_memcpy(&libc.name, &next, sizeof next)
+
+EXPORT const char mplogshim_first_copy = 0;
+
+/* By its own name for it, which no other copy can have. */
+extern const char this_copy __attribute__((alias("mplogshim_first_copy"), visibility("hidden")));
+
+bool real_is_reached(void)
+{
+    void *program = dlopen(NULL, RTLD_LAZY | RTLD_NOLOAD);
+    return program == NULL || dlsym(program, "mplogshim_first_copy") == &this_copy;
+}
+
 const char *real_library_path(void)
 {
     Dl_info found;
@@ -59,5 +101,7 @@ void real_resolve(void)
     __builtin_memcpy(&real.name, &next, sizeof next);
 #define HOOK_VARIADIC(result, name, parameters, named, arguments) HOOK(result, name, named, arguments)
 #include "hooks.def"
+    LOOK_UP_IN_LIBC(fopencookie);
+    LOOK_UP_IN_LIBC(clone);
     errno = saved;
 }

@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -24,6 +25,7 @@
 #define HOOK_VARIADIC(result, name, parameters, named, arguments) result(*name) parameters;
 #define HOOK_ONLY(name)
 #define HOOK_ALIAS(alias, name)
+#define HOOK_DATA(name)
 struct real_functions {
 #include "hooks.def"
 };
@@ -31,11 +33,29 @@ struct real_functions {
 #undef HOOK_VARIADIC
 #undef HOOK_ONLY
 #undef HOOK_ALIAS
+#undef HOOK_DATA
 
 extern struct real_functions real;
 
 /* Looks up every pointer with dlsym(RTLD_NEXT). Called by the constructor, and by any earlier call. */
 void real_resolve(void);
+
+/*
+ * libc's own functions, whoever else has some by these names: sanitizers put a cookie of theirs for ours, and take a
+ * clone for a fork.
+ */
+struct libc_functions {
+    FILE *(*fopencookie)(void *cookie, const char *mode, cookie_io_functions_t functions);
+    int (*clone)(int (*function)(void *), void *stack, int flags, void *argument, ...);
+};
+extern struct libc_functions libc;
+
+/*
+ * Whether the program's calls come to this copy of the library: not to a second one (preloaded under another path), nor
+ * to one that the program opened itself, in its own namespace or in another (dlmopen). Two that are active would drop
+ * each other's locks.
+ */
+bool real_is_reached(void);
 
 /* The library's own file as it was named when it was loaded: perhaps relative to the starting directory; or NULL. */
 const char *real_library_path(void);

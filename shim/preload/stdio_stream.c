@@ -183,7 +183,7 @@ static FILE *open_cookie(struct managed_stream *managed, const char *mode)
 {
     static const cookie_io_functions_t functions = {
         .read = stream_read, .write = stream_write, .seek = stream_seek, .close = stream_close};
-    return real.fopencookie(managed, mode, functions);
+    return libc.fopencookie(managed, mode, functions);
 }
 
 static struct managed_stream *take(void)
