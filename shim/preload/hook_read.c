@@ -1,6 +1,9 @@
 /*
- * Calls that look at a file by its descriptor: what is held of an unfinished line is written out first, so that the
- * program finds in its log what it has written.
+ * A program that looks at what it wrote: what is held of an unfinished line belongs to the file, as far as it can see.
+ *
+ * Who reads or moves finds it there, written out. Who only asks where the end is gets it added: many a program looks at
+ * the size of its log after every line, and that must not cut lines. Should the held bytes not go out, they stay held,
+ * and the next write tells why.
  */
 #include "hook.h"
 
@@ -69,17 +72,28 @@ EXPORT_ALIAS(__pread64_chk, __pread_chk);
 
 EXPORT off_t lseek(int fd, off_t offset, int whence)
 {
-    write_out(fd);
-    return real.lseek(fd, offset, whence);
+    bool asks = offset == 0 && (whence == SEEK_CUR || whence == SEEK_END);
+    if (!asks) {
+        write_out(fd);
+    }
+    off_t result = real.lseek(fd, offset, whence);
+    return result < 0 ? result : result + (off_t)descriptor_held(fd);
 }
 EXPORT_ALIAS(lseek64, lseek);
 off_t __lseek(int fd, off_t offset, int whence);
 EXPORT_ALIAS(__lseek, lseek);
 
+static int with_held(int result, int fd, struct stat *status)
+{
+    if (result == 0) {
+        status->st_size += (off_t)descriptor_held(fd);
+    }
+    return result;
+}
+
 EXPORT int fstat(int fd, struct stat *status)
 {
-    write_out(fd);
-    return real.fstat(fd, status);
+    return with_held(real.fstat(fd, status), fd, status);
 }
 
 /* The same structure under another name. */
@@ -92,8 +106,7 @@ EXPORT int fstat64(int fd, struct stat64 *status)
 int __fxstat(int version, int fd, struct stat *status);
 EXPORT int __fxstat(int version, int fd, struct stat *status)
 {
-    write_out(fd);
-    return real.__fxstat(version, fd, status);
+    return with_held(real.__fxstat(version, fd, status), fd, status);
 }
 int __fxstat64(int version, int fd, struct stat *status);
 EXPORT_ALIAS(__fxstat64, __fxstat);

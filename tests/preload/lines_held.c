@@ -1,6 +1,8 @@
 /* What becomes of unfinished lines: lines=whole, strict and off, as the contract has it. */
 #include "test.h"
 
+#include <sys/uio.h>
+
 #define WHOLE  "app.log,max_bytes=10K"
 #define STRICT "app.log,max_bytes=10K,lines=strict"
 #define OFF    "app.log,max_bytes=10K,lines=off"
@@ -49,6 +51,39 @@ static void by_fdatasync(void)
 {
     CHECK_EQUAL(fdatasync(held()), 0);
     CHECK_TEXT(content("app.log"), "complete\nbegin");
+}
+
+/* Whoever asks where the end is counts what is held, which stays; whoever goes somewhere sees it in the file. */
+static void by_lseek(void)
+{
+    int fd = held();
+    CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 14);
+    CHECK_EQUAL(lseek(fd, 0, SEEK_END), 14);
+    CHECK_TEXT(content("app.log"), "complete\n");
+    CHECK_EQUAL(lseek(fd, 9, SEEK_SET), 9);
+    CHECK_TEXT(content("app.log"), "complete\nbegin");
+    write_text(fd, " end\n");
+    CHECK_TEXT(content("app.log"), "complete\nbegin end\n");
+}
+
+/* A program that reads what it wrote. */
+static void by_reading(void)
+{
+    char text[32];
+    struct iovec piece = {text, sizeof text};
+    int fd = open("app.log", O_RDWR | O_CREAT, 0644);
+    for (int way = 0; way < 5; way++) {
+        CHECK_EQUAL(ftruncate(fd, 0), 0);
+        write_text(fd, "complete\nbegin");
+        CHECK_TEXT(content("app.log"), "complete\n");
+        ssize_t got = way == 0   ? pread(fd, text, sizeof text, 0)
+                      : way == 1 ? preadv(fd, &piece, 1, 0)
+                      : way == 2 ? preadv2(fd, &piece, 1, 0, 0)
+                      : way == 3 ? read(fd, text, sizeof text)
+                                 : readv(fd, &piece, 1);
+        CHECK_EQUAL(got, way < 3 ? 14 : 0);
+        CHECK_TEXT(content("app.log"), "complete\nbegin");
+    }
 }
 
 static void by_close(void)
@@ -369,6 +404,8 @@ int main(int count, char **arguments)
         {"the_rest_of_a_line_comes_with_the_next_write", WHOLE, ends_with_the_next_write, NULL, NULL},
         {"a_write_without_any_newline_goes_through", WHOLE, without_newline_goes_through, NULL, NULL},
         {"what_is_held_is_written_at_fsync", WHOLE, by_fsync, NULL, NULL},
+        {"what_is_held_counts_for_lseek_and_is_written_at_a_seek", WHOLE, by_lseek, NULL, NULL},
+        {"what_is_held_is_written_before_the_program_reads", WHOLE, by_reading, NULL, NULL},
         {"what_is_held_is_written_at_fdatasync", WHOLE, by_fdatasync, NULL, NULL},
         {"what_is_held_is_written_at_close", WHOLE, by_close, NULL, NULL},
         {"what_is_held_is_written_at_dup2_over_it", WHOLE, by_dup2_over_it, NULL, NULL},
