@@ -156,15 +156,16 @@ static char long_link[PATH_MAX];
 static char long_log[PATH_MAX];
 static const struct paths long_paths = {long_link, long_log, PATH_MAX};
 
-enum look { LOOK_PLAIN, LOOK_LOG, LOOK_CLOSER };
+enum look { LOOK_PLAIN, LOOK_LOG, LOOK_CLOSER, LOOK_NO_PROC };
 
-/* The real path of an open descriptor; LOOK_PLAIN for what is no file, or without /proc. */
+/* The real path of an open descriptor; LOOK_PLAIN for what is no file, LOOK_NO_PROC for what cannot be told. */
 static enum look real_path(int fd, const struct paths *paths)
 {
-    char name[32];
-    diag_format(name, sizeof name, "/proc/self/fd/%d", fd);
-    ssize_t length = sys.readlinkat(AT_FDCWD, name, paths->link, paths->size);
-    if (length <= 0 || paths->link[0] != '/') {
+    ssize_t length = descriptor_link(fd, paths->link, paths->size);
+    if (length < 0) {
+        return LOOK_NO_PROC;
+    }
+    if (length == 0 || paths->link[0] != '/') {
         return LOOK_PLAIN;
     }
     if ((size_t)length >= paths->size) {
@@ -210,6 +211,12 @@ static enum look judge(const char *given, const struct paths *paths, const struc
 static enum look look_at(int fd, const char *given, const struct paths *paths, const struct rule **rule)
 {
     enum look found = real_path(fd, paths);
+    if (found == LOOK_NO_PROC) {
+        if (given != NULL) {
+            descriptor_say_unknown(config, given, paths->log, paths->size);
+        }
+        return LOOK_PLAIN;
+    }
     return found == LOOK_LOG ? judge(given, paths, rule) : found;
 }
 

@@ -123,6 +123,9 @@ void descriptor_after_filter(const struct filtering *filtering, bool installed);
 /* The process, or its vfork child, is about to give up the privileges of root: its logs get keepers while they may. */
 void descriptor_keep(void);
 
+/* The process is about to change its root: /proc is held open, for the new one may have none. */
+void descriptor_hold_proc(void);
+
 /* The process is about to end, or to become another program: what is left to do for its logs is started outside. */
 void descriptor_settle(void);
 

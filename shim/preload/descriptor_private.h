@@ -56,4 +56,10 @@ const struct rule *descriptor_path_rule(int directory, const char *path, int fla
 /* Finds out what a descriptor of unknown kind is, opened by the path `given` or NULL, and sets its word. */
 void descriptor_look(int fd, const char *given);
 
+/* The path of an open descriptor in link[size], without a NUL: readlink's result. Takes no lock. */
+ssize_t descriptor_link(int fd, char *link, size_t size);
+
+/* What the program opened by `given` cannot be told: one message for the process if it is a log by that name. */
+void descriptor_say_unknown(const struct config *config, const char *given, char *path, size_t size);
+
 #endif

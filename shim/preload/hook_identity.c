@@ -31,6 +31,17 @@ static void before_change(uid_t effective)
     }
 }
 
+/* In the new root there is no command that could be started, now for archives or later for a keeper. */
+static void before_new_root(void)
+{
+    before_giving_up();
+    if (descriptor_active()) {
+        int saved = errno;
+        descriptor_hold_proc();
+        errno = saved;
+    }
+}
+
 /*
  * By number these change one thread only, which is what programs want that call them so (Samba: a user for each
  * thread): that is left to them.
@@ -47,8 +58,10 @@ void identity_before_syscall(long number, const long *arguments)
         before_change((uid_t)arguments[1]);
         break;
     case SYS_capset:
-    case SYS_chroot:
         before_giving_up();
+        break;
+    case SYS_chroot:
+        before_new_root();
         break;
     default:
         break;
@@ -94,9 +107,8 @@ EXPORT int capset(void *header, void *data)
     return real.capset(header, data);
 }
 
-/* In the new root there is no command that could be started, now for archives or later for a keeper. */
 EXPORT int chroot(const char *path)
 {
-    before_giving_up();
+    before_new_root();
     return real.chroot(path);
 }
