@@ -38,12 +38,13 @@ static void truncate_opened(int fd, enum truncated what)
     }
 }
 
-/* The O_APPEND that the kernel was given was not the program's wish. */
-static void did_not_ask_for_append(int fd)
+/* The program did not ask for the O_APPEND that keeps a log from being overwritten: it is as if it were not there. */
+static void hide_append(int fd)
 {
     struct writer *writer = descriptor_writer(fd);
     if (writer != NULL) {
-        writer->appends = writer->shows_append = false;
+        writer->appends = false;
+        writer->shows_append = false;
     }
 }
 
@@ -99,7 +100,7 @@ int descriptor_open(int directory, const char *path, int flags, mode_t mode)
     }
     descriptor_look(fd, path);
     if (what == TRUNCATED_LOG && !(flags & O_APPEND)) {
-        did_not_ask_for_append(fd);
+        hide_append(fd);
     }
     if (what != TRUNCATED_OTHER) {
         truncate_opened(fd, what);

@@ -59,6 +59,15 @@ EXPORT int fflush_unlocked(FILE *stream)
     return stream == NULL ? stdio_fflush_all() : stdio_fflush(stream, real.fflush_unlocked);
 }
 
+/* An explicit flush as well: it also means the unfinished lines. */
+EXPORT void _flushlbf(void)
+{
+    int saved = errno;
+    real._flushlbf();
+    descriptor_release_all();
+    errno = saved;
+}
+
 EXPORT int setvbuf(FILE *stream, char *buffer, int mode, size_t size)
 {
     return real.setvbuf(stdio_route(stream), buffer, mode, size);

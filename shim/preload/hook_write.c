@@ -3,7 +3,6 @@
  */
 #include "hook.h"
 
-#include <execinfo.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -255,12 +254,3 @@ EXPORT int posix_fallocate(int fd, off_t offset, off_t length)
     return error == EOPNOTSUPP || error == ENOSYS ? 0 : error;
 }
 EXPORT_ALIAS(posix_fallocate64, posix_fallocate);
-
-/* libc writes this by itself, several lines; the least is that it goes to the live file. */
-EXPORT void backtrace_symbols_fd(void *const *addresses, int count, int fd)
-{
-    int saved = errno;
-    descriptor_follow(fd);
-    errno = saved;
-    real.backtrace_symbols_fd(addresses, count, fd);
-}

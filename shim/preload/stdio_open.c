@@ -81,6 +81,9 @@ FILE *stdio_fdopen(int fd, const char *text)
         errno = EINVAL;
         return NULL;
     }
+    if ((mode.stream_flags & STREAM_APPENDING) != 0) {
+        descriptor_show_append(fd, true); /* glibc sets it */
+    }
     return open_managed(fd, mode.stream_flags);
 }
 

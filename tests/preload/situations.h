@@ -7,6 +7,7 @@
 
 #include "snippets_descriptor.h"
 #include "snippets_identity.h"
+#include "snippets_libc.h"
 #include "snippets_open.h"
 #include "snippets_process.h"
 #include "snippets_read.h"
@@ -88,6 +89,7 @@ static const struct {
     {snippets_stdio, COUNT(snippets_stdio)},
     {snippets_stream, COUNT(snippets_stream)},
     {snippets_wide, COUNT(snippets_wide)},
+    {snippets_libc, COUNT(snippets_libc)},
     {snippets_read, COUNT(snippets_read)},
 };
 

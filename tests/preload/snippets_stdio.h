@@ -210,6 +210,19 @@ static void run_fflush(scene_function call)
     note("of all streams", function(NULL));
 }
 
+static void run_flushlbf(scene_function call)
+{
+    (void)call;
+    FILE *stream = scene_stream();
+    char text[160];
+    snprintf(text, sizeof text, "%sunfinished", scene.line);
+    setlinebuf(stream);
+    note("fputs", fputs(text, stream) >= 0);
+    expect_text(text);
+    _flushlbf();
+    note("_flushlbf", unfinished_is_there());
+}
+
 static void run_perror(scene_function call)
 {
     (void)call;
@@ -282,6 +295,7 @@ static const struct snippet snippets_stdio[] = {
     {"fwrite_unlocked", run_fwrite, CALL(fwrite_unlocked), 0},
     {"fflush", run_fflush, CALL(fflush), 0},
     {"_IO_fflush", run_fflush, CALL(_IO_fflush), 0},
+    {"_flushlbf", run_flushlbf, CALL(_flushlbf), 0},
     {"fflush_unlocked", run_fflush, CALL(fflush_unlocked), 0},
 };
 

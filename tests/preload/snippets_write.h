@@ -4,7 +4,6 @@
 
 #include "scene.h"
 
-#include <execinfo.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 
@@ -197,16 +196,6 @@ static void run_posix_fallocate(scene_function call)
     written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
 }
 
-/* Addresses differ from run to run: none, and then a line. */
-static void run_backtrace_symbols_fd(scene_function call)
-{
-    void *none[1] = {NULL};
-    (void)call;
-    backtrace_symbols_fd(none, 0, scene.fd);
-    errno = SCENE_ERRNO;
-    written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
-}
-
 static const struct snippet snippets_write[] = {
     {"write", run_write, CALL(write), SIGNAL_SAFE | CANCEL_POINT},
     {"__write", run_write, CALL(__write), SIGNAL_SAFE | CANCEL_POINT},
@@ -233,7 +222,6 @@ static const struct snippet snippets_write[] = {
     {"fallocate64", run_fallocate, CALL(fallocate64), SIGNAL_SAFE},
     {"posix_fallocate", run_posix_fallocate, CALL(posix_fallocate), SIGNAL_SAFE},
     {"posix_fallocate64", run_posix_fallocate, CALL(posix_fallocate64), SIGNAL_SAFE},
-    {"backtrace_symbols_fd", run_backtrace_symbols_fd, CALL(backtrace_symbols_fd), 0},
     {"fdatasync", run_fsync, CALL(fdatasync), SIGNAL_SAFE | CANCEL_POINT},
 };
 

@@ -1,0 +1,71 @@
+/*
+ * What libc writes by itself, by its internal calls: it goes to the live file, and behind what is held, but not under
+ * the lock.
+ */
+#include "hook.h"
+
+#include <execinfo.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <syslog.h>
+#include <unistd.h>
+
+/* Whether the last openlog asked for LOG_PERROR; a closelog changes nothing of that. */
+static atomic_bool syslog_copies;
+
+static void follow(int fd)
+{
+    int saved = errno;
+    descriptor_follow(fd);
+    errno = saved;
+}
+
+EXPORT void backtrace_symbols_fd(void *const *addresses, int count, int fd)
+{
+    follow(fd);
+    real.backtrace_symbols_fd(addresses, count, fd);
+}
+
+EXPORT void psiginfo(const siginfo_t *information, const char *text)
+{
+    follow(STDERR_FILENO);
+    real.psiginfo(information, text);
+}
+
+EXPORT void openlog(const char *name, int options, int facility)
+{
+    atomic_store(&syslog_copies, (options & LOG_PERROR) != 0);
+    real.openlog(name, options, facility);
+}
+
+EXPORT void vsyslog(int priority, const char *format, va_list arguments)
+{
+    if (atomic_load(&syslog_copies)) {
+        follow(STDERR_FILENO);
+    }
+    real.vsyslog(priority, format, arguments);
+}
+
+EXPORT void __vsyslog_chk(int priority, int flag, const char *format, va_list arguments)
+{
+    if (atomic_load(&syslog_copies)) {
+        follow(STDERR_FILENO);
+    }
+    real.__vsyslog_chk(priority, flag, format, arguments);
+}
+
+EXPORT void syslog(int priority, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsyslog(priority, format, arguments);
+    va_end(arguments);
+}
+
+EXPORT void __syslog_chk(int priority, int flag, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    __vsyslog_chk(priority, flag, format, arguments);
+    va_end(arguments);
+}

@@ -1,0 +1,115 @@
+/* Snippets for the functions that write by libc's internal calls. None rotates: a line by write does. See scene.h. */
+#ifndef TESTS_SNIPPETS_LIBC_H
+#define TESTS_SNIPPETS_LIBC_H
+
+#include "scene.h"
+
+#include <execinfo.h>
+#include <syslog.h>
+
+extern void __syslog_chk(int priority, int flag, const char *format, ...);
+extern void __vsyslog_chk(int priority, int flag, const char *format, va_list arguments);
+
+/* What libc has written, and a line behind it. errno is whatever its insides left. */
+static void written_by_libc(const char *text)
+{
+    expect_text(text);
+    errno = SCENE_ERRNO;
+    written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
+}
+
+/* Addresses differ from run to run: none. */
+static void run_backtrace_symbols_fd(scene_function call)
+{
+    void *none[1] = {NULL};
+    (void)call;
+    backtrace_symbols_fd(none, 0, scene.fd);
+    written_by_libc("");
+}
+
+static void run_psiginfo(scene_function call)
+{
+    siginfo_t information = {.si_signo = SIGTERM, .si_code = SI_USER};
+    void (*function)(const siginfo_t *, const char *) = (void (*)(const siginfo_t *, const char *))call;
+    write_unfinished(2);
+    function(&information, "psiginfo");
+    written_by_libc("psiginfo: Terminated (Signal sent by kill() 0 0)\n");
+}
+
+/* A cancelled syslog leaves glibc 2.36 broken: the next one aborts. */
+static void copy_to_standard_error(void)
+{
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    openlog("scene", LOG_PERROR, LOG_USER);
+}
+
+static void run_openlog(scene_function call)
+{
+    void (*function)(const char *, int, int) = (void (*)(const char *, int, int))call;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    function("scene", LOG_PERROR | LOG_PID, LOG_USER);
+    function("scene", 0, LOG_USER);
+    syslog(LOG_DEBUG, "not on standard error");
+    function("scene", LOG_PERROR, LOG_USER);
+    syslog(LOG_DEBUG, "on %s error", "standard");
+    written_by_libc("scene: on standard error\n");
+}
+
+static void run_syslog(scene_function call)
+{
+    void (*function)(int, const char *, ...) = (void (*)(int, const char *, ...))call;
+    copy_to_standard_error();
+    write_unfinished(2);
+    function(LOG_DEBUG, "syslog %d", 1);
+    written_by_libc("scene: syslog 1\n");
+}
+
+static void run_syslog_chk(scene_function call)
+{
+    void (*function)(int, int, const char *, ...) = (void (*)(int, int, const char *, ...))call;
+    copy_to_standard_error();
+    function(LOG_DEBUG, 1, "__syslog_chk %d\n", 1);
+    written_by_libc("scene: __syslog_chk 1\n");
+}
+
+static void with_syslog_list(void (*function)(int, const char *, va_list), const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    function(LOG_DEBUG, format, arguments);
+    va_end(arguments);
+}
+
+static void run_vsyslog(scene_function call)
+{
+    copy_to_standard_error();
+    with_syslog_list((void (*)(int, const char *, va_list))call, "vsyslog %d", 1);
+    written_by_libc("scene: vsyslog 1\n");
+}
+
+static void with_syslog_list_chk(void (*function)(int, int, const char *, va_list), const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    function(LOG_DEBUG, 1, format, arguments);
+    va_end(arguments);
+}
+
+static void run_vsyslog_chk(scene_function call)
+{
+    copy_to_standard_error();
+    with_syslog_list_chk((void (*)(int, int, const char *, va_list))call, "__vsyslog_chk %d", 1);
+    written_by_libc("scene: __vsyslog_chk 1\n");
+}
+
+static const struct snippet snippets_libc[] = {
+    {"backtrace_symbols_fd", run_backtrace_symbols_fd, CALL(backtrace_symbols_fd), 0},
+    {"psiginfo", run_psiginfo, CALL(psiginfo), STANDARD},
+    {"openlog", run_openlog, CALL(openlog), STANDARD},
+    {"syslog", run_syslog, CALL(syslog), STANDARD},
+    {"__syslog_chk", run_syslog_chk, CALL(__syslog_chk), STANDARD},
+    {"vsyslog", run_vsyslog, CALL(vsyslog), STANDARD},
+    {"__vsyslog_chk", run_vsyslog_chk, CALL(__vsyslog_chk), STANDARD},
+};
+
+#endif
