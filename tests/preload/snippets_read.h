@@ -79,11 +79,16 @@ static void run_pread_chk(scene_function call)
     looked(function(scene.fd, read_room, 10, 0, sizeof read_room));
 }
 
+/* A question, a move, and back. */
 static void run_lseek(scene_function call)
 {
     off_t (*function)(int, off_t, int) = (off_t(*)(int, off_t, int))call;
     write_unfinished(scene.fd);
-    looked(function(scene.fd, 0, SEEK_END) == raw_size(scene.log));
+    off_t end = function(scene.fd, 0, SEEK_END);
+    note("where it is", function(scene.fd, 0, SEEK_CUR) - end);
+    note("before the end", function(scene.fd, -1, SEEK_END) - end);
+    note("back", function(scene.fd, 1, SEEK_CUR) - end);
+    looked(end == raw_size(scene.log));
 }
 
 static void run_fstat(scene_function call)
