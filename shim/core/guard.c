@@ -98,7 +98,7 @@ void guard_abandon(void)
 
 /*
  * Stacks grow downwards: handlers run below what they interrupted, or on a stack of their own. SS_ONSTACK says which
- * stack this call is on.
+ * stack this call is on. What lies below this call is no frame of this stack: a coroutine has it.
  */
 void guard_abandon_for_jump(const void *target)
 {
@@ -111,7 +111,8 @@ void guard_abandon_for_jump(const void *target)
         sys_call(SYS_sigaltstack, 0, (long)&alternate, 0, 0, 0, 0) == 0 && (alternate.ss_flags & SS_ONSTACK) != 0;
     uintptr_t bottom = (uintptr_t)alternate.ss_sp;
     bool entered_elsewhere = on_alternate && guard_thread.frame - bottom >= alternate.ss_size;
-    bool stays = entered_elsewhere ? to - bottom < alternate.ss_size : to < guard_thread.frame;
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    bool stays = entered_elsewhere ? to - bottom < alternate.ss_size : to >= here && to < guard_thread.frame;
     if (target == NULL || !stays) {
         guard_abandon();
     }

@@ -3,14 +3,16 @@
  *
  *   checker [OPTION]... LOG WRITER=COUNT...
  *
- * COUNT may be MIN-MAX for a writer that was killed: lines 1 to MIN must be there, up to MAX may be. The account goes
- * to standard output, what is wrong to standard error; exit status 0 if all is well, 1 if not, 2 for wrong use.
+ * COUNT may be MIN-MAX for a writer that was killed: lines 1 to MIN must be there, up to MAX may be. It may be @FILE,
+ * of a byte for each line: '+' if it was acknowledged and must be there, '?' if it may be. The account goes to standard
+ * output, what is wrong to standard error; exit status 0 if all is well, 1 if not, 2 for wrong use.
  */
 #include "history.h"
 #include "line.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <regex.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -38,6 +40,7 @@ struct writer {
     unsigned last;       /* highest number seen so far */
     unsigned found;      /* different lines */
     unsigned char *seen; /* by number */
+    const char *told;    /* a '+' for each that must be there, or NULL */
 };
 
 struct totals {
@@ -234,12 +237,17 @@ static int check_file(const struct history_file *file)
     return 0;
 }
 
+static bool must_be_there(const struct writer *writer, unsigned number)
+{
+    return writer->told == NULL || writer->told[number - 1] == '+';
+}
+
 static unsigned long count_lost(void)
 {
     unsigned long lost = 0;
     for (size_t i = 0; i < writer_count; i++) {
         for (unsigned number = 1; number <= writers[i].least; number++) {
-            if (writers[i].seen[number])
+            if (writers[i].seen[number] || !must_be_there(&writers[i], number))
                 continue;
             lost++;
             if (examples++ < EXAMPLES_MAX)
@@ -253,7 +261,8 @@ static void print_account(const struct history *history)
 {
     unsigned long written = 0;
     for (size_t i = 0; i < writer_count; i++)
-        written += writers[i].least;
+        for (unsigned number = 1; number <= writers[i].least; number++)
+            written += must_be_there(&writers[i], number);
     printf("lines written %lu, found %lu: lost %lu, doubled %lu, torn %lu, out of order %lu, unexpected %lu\n", written,
            totals.found, totals.lost, totals.doubled, totals.torn, totals.disordered, totals.unexpected);
     if (options.has_other)
@@ -300,10 +309,24 @@ static bool regex_argument(regex_t *expression, const char *text)
     return true;
 }
 
+/* Takes WRITER=@FILE, if it is that. */
+static bool told_argument(const char *text, struct writer *writer)
+{
+    size_t size;
+    int name = 0;
+    if (sscanf(text, "%u=@%n", &writer->id, &name) != 1 || name == 0)
+        return false;
+    writer->told = read_file(text + name, &size);
+    if (writer->told == NULL || size > UINT_MAX)
+        wrong_use("cannot be read", text);
+    writer->least = writer->most = (unsigned)size;
+    return true;
+}
+
 static void writer_argument(const char *text)
 {
     struct writer writer = {0};
-    int fields = sscanf(text, "%u=%u-%u", &writer.id, &writer.least, &writer.most);
+    int fields = told_argument(text, &writer) ? 2 : sscanf(text, "%u=%u-%u", &writer.id, &writer.least, &writer.most);
     if (fields < 2 || writer_count == WRITERS_MAX || find_writer(writer.id) != NULL)
         wrong_use("not a new WRITER=COUNT", text);
     if (fields == 2)

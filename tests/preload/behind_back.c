@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
+#include <ucontext.h>
 
 #define WHOLE "app.log,max_bytes=1M"
 
@@ -124,6 +125,73 @@ static void jumps_within_a_handler_leave_the_lock_alone(void)
     CHECK(jumps > 0);
 }
 
+/* On a stack of its own, where handlers jump to while the other stack is in the midst of a write. */
+static ucontext_t main_stack;
+static sigjmp_buf other_stack;
+static sigjmp_buf first_stack;
+static int lock_fd;
+
+/* By this process itself; an open file description's lock minds that. */
+static bool is_locked(void)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    return raw_fcntl(lock_fd, F_OFD_GETLK, (long)&lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+static void runs_on_other_stack(void)
+{
+    if (sigsetjmp(other_stack, 1) == 0) {
+        swapcontext(&(ucontext_t){0}, &main_stack);
+    }
+    CHECK(!is_locked());
+    siglongjmp(first_stack, 1);
+}
+
+static void handler_that_jumps_to_another_stack(int signal)
+{
+    (void)signal;
+    jumps = jumps + 1;
+    siglongjmp(other_stack, 1);
+}
+
+static void jumps_to_another_stack_leave_no_lock(void)
+{
+    static char stack[65536];
+    const struct sigaction action = {.sa_handler = handler_that_jumps_to_another_stack};
+    const struct itimerval often = {{0, 150}, {0, 150}};
+    const struct itimerval never = {{0, 0}, {0, 0}};
+    ucontext_t other;
+    volatile int fd = open_log("app.log");
+    sigset_t held;
+    lock_fd = raw_open(".app.log.lock", O_RDWR);
+    getcontext(&other);
+    other.uc_stack.ss_sp = stack;
+    other.uc_stack.ss_size = sizeof stack;
+    makecontext(&other, runs_on_other_stack, 0);
+    swapcontext(&main_stack, &other);
+    sigemptyset(&held);
+    sigaddset(&held, SIGALRM);
+    sigprocmask(SIG_BLOCK, &held, NULL);
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    if (sigsetjmp(first_stack, 1) == 0 || jumps < 300) {
+        sigprocmask(SIG_UNBLOCK, &held, NULL);
+        while (true) {
+            write_text(fd, "a line of some length\n");
+        }
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    double begun = raw_seconds();
+    write_text(fd, "the last line\n");
+    other_process_writes("app.log", "another process\n");
+    CHECK(raw_seconds() - begun < 3);
+    for (const char *at = history("app.log"); *at != '\0'; at = strchr(at, '\n') + 1) {
+        CHECK_EQUAL(strcspn(at, "\n"), at[0] == 'a' ? strcspn(at, "h") < 5 ? 15 : 21 : 13);
+    }
+    CHECK(archives("app.log") >= 3);
+    CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
 static void a_program_that_reads_the_lock_file_keeps_the_lock(void)
 {
     pthread_t reader;
@@ -147,6 +215,8 @@ int main(int count, char **arguments)
         {"flags_show_append_only_to_who_asked", WHOLE, flags_show_append_only_to_who_asked, NULL, NULL},
         {"jumps_within_a_handler_leave_the_lock_alone", "app.log,max_bytes=100",
          jumps_within_a_handler_leave_the_lock_alone, NULL, NULL},
+        {"jumps_to_another_stack_leave_no_lock", "app.log,max_bytes=500", jumps_to_another_stack_leave_no_lock, NULL,
+         NULL},
         {"a_program_that_reads_the_lock_file_keeps_the_lock", "app.log,max_bytes=100",
          a_program_that_reads_the_lock_file_keeps_the_lock, NULL, NULL},
     };

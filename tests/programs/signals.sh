@@ -1,0 +1,69 @@
+#!/bin/bash
+# A timer at 10 kHz interrupts a writing program at every moment, with a handler that writes, forks, ends the process or
+# jumps: SIGNALS_SECONDS for each test (default: 1). What was acknowledged is there, once and whole, and nobody waits
+# for a lock that was left behind.
+source "$(dirname "$0")/../account/lib.sh"
+interrupted=$build/tests/interrupted
+seconds=${SIGNALS_SECONDS:-1}
+time_limit=$((60 + 2 * seconds))
+
+# Interrupts for that long, beside another process that writes as well, and settles the account. Signals came by
+# the hundred.
+interrupt() { # KEY=VALUE,... OPTION...
+    local record records=()
+    new_log "naming=time,$1"
+    start "$writer" write "$log" 400 $((seconds * 500)) 500
+    shim "$interrupted" "${@:2}" "$log" "$directory/told" "$seconds" | tee "$directory/happened"
+    ((PIPESTATUS[0] == 0))
+    finish
+    for record in "$directory"/told.*; do
+        records+=("${record##*.}=@$record")
+    done
+    account --naming time --min-rotations 5 "${records[@]}" 400=$((seconds * 500))
+    (($(happened signals) >= seconds * 100))
+}
+
+happened() { # WHAT
+    sed -E "s/.*$1 ([0-9]+).*/\1/" "$directory/happened"
+}
+
+handlers_that_interrupt_malloc_and_localtime_may_write() {
+    interrupt max_bytes=64K,when=S --work libc
+}
+
+handlers_that_interrupt_stdio_may_write() {
+    interrupt max_bytes=64K --work stdio
+}
+
+handlers_that_interrupt_strict_lines_may_write() {
+    interrupt max_bytes=64K,lines=strict --work libc --threads 3
+}
+
+handlers_may_fork() {
+    interrupt max_bytes=32K --work libc --fork
+    (($(happened forks) >= seconds))
+}
+
+handlers_may_end_the_process() {
+    interrupt max_bytes=16K --exit
+    (($(happened exits) >= seconds))
+}
+
+handlers_may_jump() {
+    interrupt max_bytes=16K --jump
+    (($(happened jumps) >= seconds * 5))
+}
+
+handlers_may_do_everything_in_many_threads() {
+    interrupt max_bytes=32K --threads 6 --fork --exit --jump
+    (($(happened exits) >= seconds))
+}
+
+run_tests \
+    handlers_that_interrupt_malloc_and_localtime_may_write \
+    handlers_that_interrupt_stdio_may_write \
+    handlers_that_interrupt_strict_lines_may_write \
+    handlers_may_fork \
+    handlers_may_end_the_process \
+    handlers_may_jump \
+    handlers_may_do_everything_in_many_threads
