@@ -110,7 +110,9 @@ $(BUILD)/tests/preload/lib%.so: tests/preload/lib%.c
 
 $(BUILD)/tests/preload/%: tests/preload/%.c
 	@mkdir -p $(@D)
-	$(COMPILE) -fno-builtin -pthread -o $@ $<
+	$(COMPILE) -fno-builtin -pthread -o $@ $< $(LIBRARIES)
+
+$(BUILD)/tests/preload/sandbox: LIBRARIES = -lseccomp
 
 $(BUILD)/tests/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)

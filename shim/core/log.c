@@ -150,6 +150,11 @@ int log_lock(struct log *log)
         guard_thread.abandon = NULL;
         return -ETIMEDOUT;
     }
+    if (__builtin_expect(sys_confined, 0)) { /* since it began to wait */
+        guard_mutex_unlock(&log->mutex);
+        guard_thread.abandon = NULL;
+        return -EPERM;
+    }
     return 0;
 }
 

@@ -169,6 +169,10 @@ void log_visit_held(void (*visit)(struct writer *writer));
 bool log_fork_prepare(void);
 void log_fork_done(void);
 
+/* No other thread is in the middle of a write any more, but for one that is stuck for a second; then they go on. */
+void log_pause(void);
+void log_resume(void);
+
 /* In a fork child: no lock is held, nothing is held back (the parent has it). */
 void log_forked(void);
 

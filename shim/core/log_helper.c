@@ -231,13 +231,16 @@ static bool has_work(const struct log *log)
 void log_helper_call(struct log *log)
 {
     struct sys_signals signals;
+    if (sys_confined) {
+        return;
+    }
     launch_reap();
     if (!has_work(log) || log_keeping || guard_foreign_process()) {
         return;
     }
     sys_signals_block(&signals); /* nobody jumps out of it */
     if (guard_mutex_lock(&helper_mutex, 1)) {
-        if (log->path_hash != 0 && has_work(log)) {
+        if (log->path_hash != 0 && has_work(log) && !sys_confined) {
             start_programs(log);
             if (log->unsettled) {
                 start_helper(log);
@@ -248,14 +251,16 @@ void log_helper_call(struct log *log)
     sys_signals_restore(&signals);
 }
 
-bool log_helper_keep_off(void)
+bool log_helper_keep_off(uint64_t timeout_ns)
 {
-    return guard_mutex_lock(&helper_mutex, 1);
+    return guard_mutex_lock(&helper_mutex, timeout_ns);
 }
 
 void log_helper_allow(void)
 {
-    guard_mutex_unlock(&helper_mutex);
+    if (guard_mutex_is_mine(&helper_mutex)) {
+        guard_mutex_unlock(&helper_mutex);
+    }
 }
 
 static void call_now(struct log *log)

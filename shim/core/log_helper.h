@@ -24,8 +24,8 @@ void log_helper_start(const struct log_helper_start *start);
 /* After a write, with no lock held: starts the helper if there is work for it and none runs, and what events want. */
 void log_helper_call(struct log *log);
 
-/* While a log is closed: nobody starts anything for it. False: somebody is just doing so. */
-bool log_helper_keep_off(void);
+/* While a log is closed: nobody starts anything for it. False: somebody is doing so, for that long. */
+bool log_helper_keep_off(uint64_t timeout_ns);
 void log_helper_allow(void);
 
 /* At exit and before exec: the same for all logs of this process. */

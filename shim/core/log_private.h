@@ -6,7 +6,8 @@
 
 #include "log.h"
 
-/* The lock between threads: guards writers, what they hold, and the state below. 0 or -ETIMEDOUT. */
+/* The lock between threads: guards writers, what they hold, and the state below. 0, -ETIMEDOUT, or -EPERM:
+ * sys_confined. */
 int log_lock(struct log *log);
 void log_unlock(struct log *log);
 

@@ -92,7 +92,7 @@ static void close_idle(void)
     }
     if (idle > IDLE_MAX) {
         log_helper_call(oldest);
-        if (log_helper_keep_off()) { /* else another time */
+        if (log_helper_keep_off(1)) { /* else another time */
             close_log(oldest);
             log_helper_allow();
         }
@@ -340,6 +340,24 @@ void log_visit_held(void (*visit)(struct writer *writer))
             visit(writer_at(i));
         }
     }
+}
+
+void log_pause(void)
+{
+    log_helper_keep_off(SECOND);
+    for (size_t i = 0; i < log_count; i++) {
+        guard_mutex_lock(&logs[i]->mutex, SECOND);
+    }
+}
+
+void log_resume(void)
+{
+    for (size_t i = 0; i < log_count; i++) {
+        if (guard_mutex_is_mine(&logs[i]->mutex)) {
+            guard_mutex_unlock(&logs[i]->mutex);
+        }
+    }
+    log_helper_allow();
 }
 
 bool log_fork_prepare(void)

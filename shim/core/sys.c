@@ -204,6 +204,8 @@ static int real_poll_writable(int fd)
 struct sys_calls sys = REAL_CALLS;
 const struct sys_calls sys_real = REAL_CALLS;
 
+volatile bool sys_confined;
+
 enum { KERNEL_SIGSET_SIZE = 8 };
 
 uint64_t sys_signals_defer(void)
@@ -230,6 +232,10 @@ void sys_signals_restore(const struct sys_signals *signals)
 {
     static const int own[] = {SIGXFSZ, SIGPIPE, SIGIO};
     uint64_t pending = 0;
+    if (sys_confined) {
+        sys_signals_resume(signals->before);
+        return;
+    }
     sys_call(SYS_rt_sigpending, (long)&pending, KERNEL_SIGSET_SIZE, 0, 0, 0, 0);
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
         const uint64_t one = (uint64_t)1 << (own[i] - 1);

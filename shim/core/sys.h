@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -66,6 +67,9 @@ void sys_signals_restore(const struct sys_signals *signals);
 /* Defers every signal of this thread and lets them come again: around work that must not be left half way. */
 uint64_t sys_signals_defer(void);
 void sys_signals_resume(uint64_t before);
+
+/* A seccomp filter was installed: no call may be made any more but the program's own writes. */
+extern volatile bool sys_confined;
 
 /* The program's environment is there: from now on time comes from libc's clock_gettime. */
 void sys_started(void);

@@ -47,6 +47,7 @@ int descriptor_start(const struct config *rules)
 
 void descriptor_stop(void)
 {
+    sys_confined = true;
     table = NULL;
 }
 

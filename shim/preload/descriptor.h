@@ -106,6 +106,17 @@ bool descriptor_is_own(int fd);
  * closed). */
 int descriptor_vacate(int fd);
 
+/*
+ * Around the installation of a seccomp filter, which may kill at calls that the program itself does not make: once one
+ * is installed, everything is raw. `filtering` is room for the state in between.
+ */
+struct filtering {
+    bool stops;
+    bool paused;
+};
+void descriptor_before_filter(struct filtering *filtering);
+void descriptor_after_filter(const struct filtering *filtering, bool installed);
+
 /* The process, or its vfork child, is about to give up the privileges of root: its logs get keepers while they may. */
 void descriptor_keep(void);
 

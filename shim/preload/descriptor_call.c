@@ -15,11 +15,17 @@
 #include <string.h>
 #include <unistd.h>
 
-static volatile bool exiting;
+static volatile bool holds_nothing;
 
-/* The same as writev at offset -1; not that, because only the kernel may look at a vector that may be bad. */
+/*
+ * The same as writev at offset -1; not that, because only the kernel may look at a vector that may be bad, unless a
+ * filter that was installed a moment ago allows nothing but the program's own call.
+ */
 static ssize_t write_raw(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
+    if (sys_confined && offset == DESCRIPTOR_APPEND && flags == 0) {
+        return sys.writev(fd, vector, count);
+    }
     return sys.pwritev2(fd, vector, count, offset, flags);
 }
 
@@ -65,7 +71,7 @@ static bool readable(const struct iovec *vector, int count)
 static enum log_hold hold_for(const struct writer *writer, enum descriptor_source source)
 {
     const struct log *log = writer->log;
-    if (exiting || log == NULL || log->rule->lines == LINES_OFF) {
+    if (holds_nothing || log == NULL || log->rule->lines == LINES_OFF) {
         return HOLD_NONE;
     }
     return log->rule->lines == LINES_STRICT || source == SOURCE_BUFFER ? HOLD_UNFINISHED : HOLD_REST;
@@ -187,9 +193,14 @@ int descriptor_release_all(void)
     return error;
 }
 
+void descriptor_hold_nothing(bool nothing)
+{
+    holds_nothing = nothing;
+}
+
 void descriptor_finish(void)
 {
-    exiting = true;
+    descriptor_hold_nothing(true);
     guard_abandon(); /* an exit from a signal handler does not come back into what it interrupted */
     descriptor_release_all();
     descriptor_settle();

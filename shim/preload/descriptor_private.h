@@ -25,6 +25,9 @@ int descriptor_start(const struct config *rules);
 void descriptor_stop(void);
 bool descriptor_active(void);
 
+/* From now on no unfinished line is held, or they are again. */
+void descriptor_hold_nothing(bool nothing);
+
 /* At exit: what is held is written out, and from now on nothing is held any more. */
 void descriptor_finish(void);
 

@@ -12,6 +12,7 @@
 #include "core/sys_call.h"
 
 #include <limits.h>
+#include <linux/seccomp.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -93,6 +94,22 @@ static int redirected(int fd)
 }
 
 #ifdef MPLOGSHIM_SYS_CALL
+/* With SECCOMP_FILTER_FLAG_NEW_LISTENER the result is a descriptor; without, a thread that could not be synchronised.
+ */
+static long install_filter(long operation, unsigned long flags, long argument)
+{
+    if (operation != SECCOMP_SET_MODE_STRICT && operation != SECCOMP_SET_MODE_FILTER) {
+        return real.syscall(SYS_seccomp, operation, (long)flags, argument, 0, 0, 0);
+    }
+    int saved = errno;
+    struct filtering filtering;
+    descriptor_before_filter(&filtering);
+    errno = saved;
+    long result = real.syscall(SYS_seccomp, operation, (long)flags, argument, 0, 0, 0);
+    descriptor_after_filter(&filtering, result == 0 || (result > 0 && (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0));
+    return result;
+}
+
 /*
  * Some runtimes close by number (libuv's uv__close_nocancel), libseccomp installs filters so, and threads change their
  * user so: what closes or replaces a descriptor or gives up privileges is heard here as well. Every other system call
@@ -108,14 +125,8 @@ EXPORT long syscall(long number, ...)
     }
     va_end(list);
     switch (number) {
-    case SYS_seccomp: {
-        enum { SET_MODE_FILTER = 1 };
-        long result = real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-        if (result == 0 && a[0] <= SET_MODE_FILTER) {
-            descriptor_stop();
-        }
-        return result;
-    }
+    case SYS_seccomp:
+        return install_filter(a[0], (unsigned long)a[1], a[2]);
     case SYS_prctl:
         return prctl((int)a[0], a[1], a[2], a[3], a[4]);
     case SYS_close:

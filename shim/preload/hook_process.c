@@ -10,7 +10,6 @@
 #include "core/guard.h"
 
 #include <alloca.h>
-#include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -228,7 +227,6 @@ EXPORT void pthread_exit(void *value)
     __builtin_unreachable();
 }
 
-/* A filter may kill at calls that the program itself does not make: from here on every write is raw. */
 EXPORT int prctl(int option, ...)
 {
     va_list arguments;
@@ -238,13 +236,15 @@ EXPORT int prctl(int option, ...)
     unsigned long c = va_arg(arguments, unsigned long);
     unsigned long d = va_arg(arguments, unsigned long);
     va_end(arguments);
-    if (option == PR_SET_SECCOMP) {
-        write_out_and_settle();
+    if (option != PR_SET_SECCOMP) {
+        return real.prctl(option, a, b, c, d);
     }
+    int saved = errno;
+    struct filtering filtering;
+    descriptor_before_filter(&filtering);
+    errno = saved;
     int result = real.prctl(option, a, b, c, d);
-    if (option == PR_SET_SECCOMP && result == 0) {
-        descriptor_stop();
-    }
+    descriptor_after_filter(&filtering, result == 0);
     return result;
 }
 
