@@ -17,7 +17,7 @@ struct writer *log_keep(const char *path, const struct rule *rule, int fd, const
  * The keeper does not know who is in mid-line; most lines go out whole. A file that ends in mid-line waits for its end,
  * but not for ever: its writer may have been killed.
  */
-static bool waits_for_line(const struct log *log, off_t size)
+static bool waits_for_line(struct log *log, off_t size)
 {
     static off_t waited_at = -1;
     static int64_t waited_since;

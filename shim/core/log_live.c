@@ -7,6 +7,7 @@
 
 #include "borrow.h"
 #include "guard.h"
+#include "log_locks.h"
 #include "name.h"
 #include "own.h"
 #include "sys.h"
@@ -93,11 +94,15 @@ static void replace_group(struct log *log, const struct writer *member, int fd, 
 
 /*
  * All descriptors of this log in this process go to the live file, which is open as `fd` for the kind of `opener`;
- * each other open of the program's gets an open of its own.
+ * each other open of the program's gets an open of its own. The last thing is the program's locks, because the kernel
+ * drops some of them at any close of the file.
  */
 void log_adopt(struct log *log, const struct writer *opener, int fd, const struct stat *live, int64_t generation)
 {
+    struct program_locks locks;
+    program_locks_note(log, &locks);
     replace_group(log, opener, fd, live, generation);
+    sys.close(fd);
     struct writer *first = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
     for (struct writer *writer = first; writer != NULL; writer = writer->next) {
         if (log_is_file(writer, live)) {
@@ -116,6 +121,7 @@ void log_adopt(struct log *log, const struct writer *opener, int fd, const struc
             sys.close(other);
         }
     }
+    program_locks_take(&locks);
 }
 
 /* The live path is gone: a new file takes its place, made as if it were the successor of the writer's file. */
@@ -191,7 +197,6 @@ static int follow(struct log *log, struct writer *writer, int64_t generation)
         return fd;
     }
     log_adopt(log, writer, fd, &live, proved_at(log, generation));
-    sys.close(fd);
     return log_is_file(writer, &live) ? 0 : -EBUSY;
 }
 

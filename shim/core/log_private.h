@@ -59,7 +59,7 @@ extern bool log_keeping;
 bool log_is_due(struct log *log, const struct writer *writer, off_t size, size_t length);
 
 /* Whether the live file of this size ends with a whole line; true if that is not to be known. */
-bool log_ends_in_newline(const struct log *log, off_t size);
+bool log_ends_in_newline(struct log *log, off_t size);
 
 /* Whether a file is the one that the writer's descriptor is known to be. */
 bool log_is_file(const struct writer *writer, const struct stat *status);
@@ -72,7 +72,7 @@ int log_open_flags(const struct writer *writer);
 int log_prepare(const struct log *log, const struct writer *writer, const struct stat *before, int64_t generation,
                 char *name);
 
-/* Moves all descriptors of the log in this process over to the live file, open as `fd` for `opener`. */
+/* Moves all descriptors of the log in this process over to the live file, open as `fd` for `opener`; `fd` is closed. */
 void log_adopt(struct log *log, const struct writer *opener, int fd, const struct stat *live, int64_t generation);
 
 /* Whether fd is an open descriptor of exactly the file that the writer recorded. */

@@ -5,6 +5,7 @@
 #include "log_record.h"
 
 #include "line.h"
+#include "log_locks.h"
 #include "log_private.h"
 #include "own.h"
 #include "sys.h"
@@ -109,13 +110,17 @@ static size_t piece_length(const struct log *log, struct record *record, size_t 
     return whole > 0 ? whole : line_first(record->pieces, count, length);
 }
 
-bool log_ends_in_newline(const struct log *log, off_t size)
+/* Closing the file drops what the program has locked of it. */
+bool log_ends_in_newline(struct log *log, off_t size)
 {
     char last = '\n';
+    struct program_locks locks;
+    program_locks_note(log, &locks);
     int fd = own_open(log->directory.fd, log->base, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
     if (fd >= 0) {
         sys.pread(fd, &last, 1, size - 1);
         sys.close(fd);
+        program_locks_take(&locks);
     }
     return last == '\n';
 }

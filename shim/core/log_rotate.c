@@ -221,7 +221,6 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
     log->generation = generation + 1;
     log_set_begun(log, log_clock());
     log_adopt(log, writer, fd, &live, generation + 1);
-    sys.close(fd);
     log->unsettled = true;
     log->settle_at = 0;
     log->settle_pause = 0;

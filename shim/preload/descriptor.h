@@ -99,6 +99,9 @@ int descriptor_dup3(int from, int to, int flags);
 /* `fd` was just made as a duplicate of `from` (dup, F_DUPFD). */
 void descriptor_duplicated(int from, int fd);
 
+/* fcntl's F_DUPFD and F_DUPFD_CLOEXEC: a descriptor of the shim's own that is in the way steps aside. As fcntl. */
+int descriptor_dup_from(int fd, int command, long lowest);
+
 /* Whether the shim itself uses this number: the program sees EBADF. */
 bool descriptor_is_own(int fd);
 

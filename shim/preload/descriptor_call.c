@@ -338,6 +338,23 @@ int descriptor_dup3(int from, int to, int flags)
     return fd;
 }
 
+/* Only if the result is higher than it would be without the shim, so that mostly nothing need be undone. */
+int descriptor_dup_from(int fd, int command, long lowest)
+{
+    int result = real.fcntl(fd, command, lowest);
+    int own = result > lowest ? own_next((int)lowest) : INT_MAX;
+    if (own >= result || descriptor_vacate(own) != 0) {
+        return result;
+    }
+    int better = real.fcntl(fd, command, lowest);
+    if (better < 0 || better > result) {
+        sys.close(better);
+        return result;
+    }
+    sys.close(result);
+    return better;
+}
+
 bool descriptor_is_own(int fd)
 {
     return own_is(fd);

@@ -83,6 +83,17 @@ EXPORT void closefrom(int first)
     }
 }
 
+/* What a made descriptor is must not be taken from the number's former life. */
+static int made_unknown(int fd)
+{
+    if (fd >= 0) {
+        int saved = errno;
+        descriptor_replaced(fd);
+        errno = saved;
+    }
+    return fd;
+}
+
 /* After a duplicate was made: what stdout and stderr are may have changed. */
 static int redirected(int fd)
 {
@@ -129,6 +140,8 @@ EXPORT long syscall(long number, ...)
         return install_filter(a[0], (unsigned long)a[1], a[2]);
     case SYS_prctl:
         return prctl((int)a[0], a[1], a[2], a[3], a[4]);
+    case SYS_pidfd_getfd:
+        return made_unknown((int)real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]));
     case SYS_close:
         return close((int)a[0]);
     case SYS_close_range:
@@ -195,13 +208,14 @@ EXPORT int fcntl(int fd, int command, ...)
         asks = (argument & O_APPEND) != 0;
         argument |= O_APPEND;
     }
-    int result = real.fcntl(fd, command, argument);
+    bool duplicates = command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+    int result = duplicates ? descriptor_dup_from(fd, command, argument) : real.fcntl(fd, command, argument);
     if (result >= 0 && command == F_SETFL) {
         descriptor_show_append(fd, asks);
     } else if (result >= 0 && command == F_GETFL && !descriptor_shows_append(fd)) {
         result &= ~O_APPEND;
     }
-    if (result >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) {
+    if (result >= 0 && duplicates) {
         int saved = errno;
         descriptor_duplicated(fd, result);
         errno = saved;
@@ -213,18 +227,24 @@ EXPORT_ALIAS(fcntl64, fcntl);
 int __fcntl(int fd, int command, ...);
 EXPORT_ALIAS(__fcntl, fcntl);
 
+/* The i-th descriptor in a part of a message's control data. */
+static bool passed_descriptor(struct cmsghdr *part, size_t i, int *fd)
+{
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS ||
+        part->cmsg_len < CMSG_LEN((i + 1) * sizeof *fd)) {
+        return false;
+    }
+    __builtin_memcpy(fd, CMSG_DATA(part) + i * sizeof *fd, sizeof *fd);
+    return true;
+}
+
 /* Descriptors that came over a socket: known by nothing yet. */
 static void forget_received(struct msghdr *message)
 {
     int saved = errno;
     for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part != NULL; part = CMSG_NXTHDR(message, part)) {
-        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS || part->cmsg_len < CMSG_LEN(0)) {
-            continue;
-        }
-        size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count; i++) {
-            int fd;
-            __builtin_memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+        int fd;
+        for (size_t i = 0; passed_descriptor(part, i, &fd); i++) {
             descriptor_replaced(fd);
         }
     }
@@ -249,6 +269,45 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
         }
     }
     return received;
+}
+
+/* What is held of the logs that a message passes on belongs before what the receiver writes to them. */
+static void release_passed(const struct msghdr *message)
+{
+    struct msghdr *parts = (struct msghdr *)(uintptr_t)message;
+    int saved = errno;
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(parts); part != NULL; part = CMSG_NXTHDR(parts, part)) {
+        int fd;
+        for (size_t i = 0; passed_descriptor(part, i, &fd); i++) {
+            descriptor_release(fd);
+        }
+    }
+    errno = saved;
+}
+
+EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    if (descriptor_active() && message != NULL && message->msg_controllen > 0) {
+        release_passed(message);
+    }
+    return real.sendmsg(fd, message, flags);
+}
+
+EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    for (unsigned i = 0; descriptor_active() && i < count; i++) {
+        if (messages[i].msg_hdr.msg_controllen > 0) {
+            release_passed(&messages[i].msg_hdr);
+        }
+    }
+    return real.sendmmsg(fd, messages, count, flags);
+}
+
+/* What another process's descriptor is, is not known by what this number was before. */
+int pidfd_getfd(int process, int fd, unsigned flags);
+EXPORT int pidfd_getfd(int process, int fd, unsigned flags)
+{
+    return made_unknown(real.pidfd_getfd(process, fd, flags));
 }
 
 /* libc replaces the standard descriptors behind our back in these two. */

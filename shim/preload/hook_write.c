@@ -225,6 +225,34 @@ EXPORT int ftruncate(int fd, off_t length)
 }
 EXPORT_ALIAS(ftruncate64, ftruncate);
 
+/*
+ * A program that did not ask for O_APPEND writes over what it has reserved. In a log it appends, so the space is
+ * reserved behind the end: the file does not grow by zeros.
+ */
+static bool reserves(int fd)
+{
+    return descriptor_managed(fd) && !descriptor_appends(fd);
+}
+
+EXPORT int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    return real.fallocate(fd, mode == 0 && reserves(fd) ? FALLOC_FL_KEEP_SIZE : mode, offset, length);
+}
+EXPORT_ALIAS(fallocate64, fallocate);
+
+/* libc's own would write the zeros where the file system cannot reserve. */
+EXPORT int posix_fallocate(int fd, off_t offset, off_t length)
+{
+    int saved = errno;
+    if (!reserves(fd)) {
+        return real.posix_fallocate(fd, offset, length);
+    }
+    int error = real.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length) == 0 ? 0 : errno;
+    errno = saved;
+    return error == EOPNOTSUPP || error == ENOSYS ? 0 : error;
+}
+EXPORT_ALIAS(posix_fallocate64, posix_fallocate);
+
 /* libc writes this by itself, several lines; the least is that it goes to the live file. */
 EXPORT void backtrace_symbols_fd(void *const *addresses, int count, int fd)
 {

@@ -9,6 +9,7 @@
 #include "snippets_identity.h"
 #include "snippets_open.h"
 #include "snippets_process.h"
+#include "snippets_read.h"
 #include "snippets_stdio.h"
 #include "snippets_stream.h"
 #include "snippets_wide.h"
@@ -79,10 +80,15 @@ static const struct {
     const struct snippet *snippets;
     size_t count;
 } snippet_tables[] = {
-    {snippets_write, COUNT(snippets_write)},           {snippets_open, COUNT(snippets_open)},
-    {snippets_descriptor, COUNT(snippets_descriptor)}, {snippets_process, COUNT(snippets_process)},
-    {snippets_identity, COUNT(snippets_identity)},     {snippets_stdio, COUNT(snippets_stdio)},
-    {snippets_stream, COUNT(snippets_stream)},         {snippets_wide, COUNT(snippets_wide)},
+    {snippets_write, COUNT(snippets_write)},
+    {snippets_open, COUNT(snippets_open)},
+    {snippets_descriptor, COUNT(snippets_descriptor)},
+    {snippets_process, COUNT(snippets_process)},
+    {snippets_identity, COUNT(snippets_identity)},
+    {snippets_stdio, COUNT(snippets_stdio)},
+    {snippets_stream, COUNT(snippets_stream)},
+    {snippets_wide, COUNT(snippets_wide)},
+    {snippets_read, COUNT(snippets_read)},
 };
 
 /* The n-th snippet of all, or NULL. */

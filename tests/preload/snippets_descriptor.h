@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <utmp.h>
 
+extern int pidfd_getfd(int process, int fd, unsigned flags);
 extern int __close(int fd);
 extern int __dup2(int from, int to);
 extern int __fcntl(int fd, int command, ...);
@@ -210,6 +211,64 @@ static void run_recvmmsg(scene_function call)
     passed_through_socket(receive_several);
 }
 
+/* What is held of a log is in its file before another process may write there. */
+static void passed_by(ssize_t (*send)(int socket, struct msghdr *message))
+{
+    int ends[2];
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    char byte = 'x';
+    struct iovec vector = {&byte, 1};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    memset(&control, 0, sizeof control);
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.header), &scene.fd, sizeof scene.fd);
+    note("socketpair", socketpair(AF_UNIX, SOCK_DGRAM, 0, ends));
+    write_unfinished(scene.fd);
+    note(scene.hook, send(ends[0], &message));
+    note("all in the file", unfinished_is_there());
+    close(ends[0]);
+    close(ends[1]);
+    write_after(scene.fd);
+}
+
+static ssize_t send_one(int socket, struct msghdr *message)
+{
+    return sendmsg(socket, message, 0);
+}
+
+static ssize_t send_several(int socket, struct msghdr *message)
+{
+    struct mmsghdr several[2] = {{.msg_hdr = {.msg_iov = message->msg_iov, .msg_iovlen = 1}}, {.msg_hdr = *message}};
+    return sendmmsg(socket, several, 2, 0);
+}
+
+static void run_sendmsg(scene_function call)
+{
+    (void)call;
+    passed_by(send_one);
+}
+
+static void run_sendmmsg(scene_function call)
+{
+    (void)call;
+    passed_by(send_several);
+}
+
+static void run_pidfd_getfd(scene_function call)
+{
+    (void)call;
+    int self = (int)raw_syscall(SYS_pidfd_open, raw_syscall(SYS_getpid), 0);
+    int fd = pidfd_getfd(self, scene.fd, 0);
+    duplicated(fd);
+    close(self);
+}
+
 /* In a session of its own, with 1 on the log until the terminal takes its place. */
 static void run_login_tty(scene_function call)
 {
@@ -272,6 +331,9 @@ static const struct snippet snippets_descriptor[] = {
     {"syscall", run_syscall, CALL(syscall), SIGNAL_SAFE},
     {"recvmsg", run_recvmsg, CALL(recvmsg), 0},
     {"recvmmsg", run_recvmmsg, CALL(recvmmsg), 0},
+    {"sendmsg", run_sendmsg, CALL(sendmsg), 0},
+    {"sendmmsg", run_sendmmsg, CALL(sendmmsg), 0},
+    {"pidfd_getfd", run_pidfd_getfd, CALL(pidfd_getfd), 0},
     {"login_tty", run_login_tty, CALL(login_tty), ENDS},
     {"daemon", run_daemon, CALL(daemon), ENDS},
 };

@@ -180,6 +180,23 @@ static void run_ftruncate(scene_function call)
     written(scene.line, result);
 }
 
+/* Behind what is there, so that the file does not grow under O_APPEND either. */
+static void run_fallocate(scene_function call)
+{
+    int (*function)(int, int, off_t, off_t) = (int (*)(int, int, off_t, off_t))call;
+    note("bad length", function(scene.fd, 0, 0, 0));
+    note(scene.hook, function(scene.fd, FALLOC_FL_KEEP_SIZE, 0, 8192));
+    written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
+}
+
+static void run_posix_fallocate(scene_function call)
+{
+    int (*function)(int, off_t, off_t) = (int (*)(int, off_t, off_t))call;
+    note("bad offset", function(scene.fd, -1, 1));
+    note(scene.hook, function(scene.fd, 0, 1));
+    written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
+}
+
 /* Addresses differ from run to run: none, and then a line. */
 static void run_backtrace_symbols_fd(scene_function call)
 {
@@ -212,6 +229,10 @@ static const struct snippet snippets_write[] = {
     {"fsync", run_fsync, CALL(fsync), SIGNAL_SAFE | CANCEL_POINT},
     {"ftruncate", run_ftruncate, CALL(ftruncate), SIGNAL_SAFE},
     {"ftruncate64", run_ftruncate, CALL(ftruncate64), SIGNAL_SAFE},
+    {"fallocate", run_fallocate, CALL(fallocate), SIGNAL_SAFE},
+    {"fallocate64", run_fallocate, CALL(fallocate64), SIGNAL_SAFE},
+    {"posix_fallocate", run_posix_fallocate, CALL(posix_fallocate), SIGNAL_SAFE},
+    {"posix_fallocate64", run_posix_fallocate, CALL(posix_fallocate64), SIGNAL_SAFE},
     {"backtrace_symbols_fd", run_backtrace_symbols_fd, CALL(backtrace_symbols_fd), 0},
     {"fdatasync", run_fsync, CALL(fdatasync), SIGNAL_SAFE | CANCEL_POINT},
 };

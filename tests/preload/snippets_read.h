@@ -1,0 +1,136 @@
+/* Snippets for the functions of hook_read.c. See scene.h. */
+#ifndef TESTS_SNIPPETS_READ_H
+#define TESTS_SNIPPETS_READ_H
+
+#include "scene.h"
+
+#include <sys/uio.h>
+
+extern ssize_t __read(int fd, void *buffer, size_t size);
+extern ssize_t __pread64(int fd, void *buffer, size_t size, off64_t offset);
+extern ssize_t __read_chk(int fd, void *buffer, size_t size, size_t room);
+extern ssize_t __pread_chk(int fd, void *buffer, size_t size, off_t offset, size_t room);
+extern ssize_t __pread64_chk(int fd, void *buffer, size_t size, off64_t offset, size_t room);
+extern off_t __lseek(int fd, off_t offset, int whence);
+extern int __fxstat(int version, int fd, struct stat *status);
+extern int __fxstat64(int version, int fd, struct stat64 *status);
+
+static char read_room[64];
+
+/* The descriptor is open for writing only: reading fails, and what was held is in the file all the same. */
+static void looked(long result)
+{
+    note(scene.hook, result);
+    note("all in the file", unfinished_is_there());
+    write_after(scene.fd);
+}
+
+static void run_read(scene_function call)
+{
+    ssize_t (*function)(int, void *, size_t) = (ssize_t(*)(int, void *, size_t))call;
+    write_unfinished(scene.fd);
+    looked(function(scene.fd, read_room, sizeof read_room));
+}
+
+static void run_pread(scene_function call)
+{
+    ssize_t (*function)(int, void *, size_t, off_t) = (ssize_t(*)(int, void *, size_t, off_t))call;
+    write_unfinished(scene.fd);
+    looked(function(scene.fd, read_room, sizeof read_room, 0));
+}
+
+static void run_readv(scene_function call)
+{
+    (void)call;
+    struct iovec vector = {read_room, sizeof read_room};
+    write_unfinished(scene.fd);
+    looked(readv(scene.fd, &vector, 1));
+}
+
+static void run_preadv(scene_function call)
+{
+    ssize_t (*function)(int, const struct iovec *, int, off_t) =
+        (ssize_t(*)(int, const struct iovec *, int, off_t))call;
+    struct iovec vector = {read_room, sizeof read_room};
+    write_unfinished(scene.fd);
+    looked(function(scene.fd, &vector, 1, 0));
+}
+
+static void run_preadv2(scene_function call)
+{
+    ssize_t (*function)(int, const struct iovec *, int, off_t, int) =
+        (ssize_t(*)(int, const struct iovec *, int, off_t, int))call;
+    struct iovec vector = {read_room, sizeof read_room};
+    write_unfinished(scene.fd);
+    looked(function(scene.fd, &vector, 1, 0, 0));
+}
+
+static void run_read_chk(scene_function call)
+{
+    (void)call;
+    write_unfinished(scene.fd);
+    looked(__read_chk(scene.fd, read_room, 10, sizeof read_room));
+}
+
+static void run_pread_chk(scene_function call)
+{
+    ssize_t (*function)(int, void *, size_t, off_t, size_t) = (ssize_t(*)(int, void *, size_t, off_t, size_t))call;
+    write_unfinished(scene.fd);
+    looked(function(scene.fd, read_room, 10, 0, sizeof read_room));
+}
+
+static void run_lseek(scene_function call)
+{
+    off_t (*function)(int, off_t, int) = (off_t(*)(int, off_t, int))call;
+    write_unfinished(scene.fd);
+    looked(function(scene.fd, 0, SEEK_END) == raw_size(scene.log));
+}
+
+static void run_fstat(scene_function call)
+{
+    int (*function)(int, struct stat *) = (int (*)(int, struct stat *))call;
+    struct stat status;
+    write_unfinished(scene.fd);
+    note(scene.hook, function(scene.fd, &status));
+    looked(status.st_size == raw_size(scene.log));
+}
+
+static void run_fxstat(scene_function call)
+{
+    int (*function)(int, int, struct stat *) = (int (*)(int, int, struct stat *))call;
+    struct stat status;
+    const int version =
+#ifdef __x86_64__
+        1;
+#else
+        0;
+#endif
+    write_unfinished(scene.fd);
+    note(scene.hook, function(version, scene.fd, &status));
+    looked(status.st_size == raw_size(scene.log));
+}
+
+static const struct snippet snippets_read[] = {
+    {"read", run_read, CALL(read), SIGNAL_SAFE | CANCEL_POINT},
+    {"__read", run_read, CALL(__read), SIGNAL_SAFE | CANCEL_POINT},
+    {"pread", run_pread, CALL(pread), SIGNAL_SAFE | CANCEL_POINT},
+    {"pread64", run_pread, CALL(pread64), SIGNAL_SAFE | CANCEL_POINT},
+    {"__pread64", run_pread, CALL(__pread64), SIGNAL_SAFE | CANCEL_POINT},
+    {"readv", run_readv, CALL(readv), SIGNAL_SAFE | CANCEL_POINT},
+    {"preadv", run_preadv, CALL(preadv), SIGNAL_SAFE | CANCEL_POINT},
+    {"preadv64", run_preadv, CALL(preadv64), SIGNAL_SAFE | CANCEL_POINT},
+    {"preadv2", run_preadv2, CALL(preadv2), SIGNAL_SAFE | CANCEL_POINT},
+    {"preadv64v2", run_preadv2, CALL(preadv64v2), SIGNAL_SAFE | CANCEL_POINT},
+    {"__read_chk", run_read_chk, CALL(__read_chk), SIGNAL_SAFE | CANCEL_POINT},
+    {"__pread_chk", run_pread_chk, CALL(__pread_chk), SIGNAL_SAFE | CANCEL_POINT},
+    {"__pread64_chk", run_pread_chk, CALL(__pread64_chk), SIGNAL_SAFE | CANCEL_POINT},
+    {"lseek", run_lseek, CALL(lseek), SIGNAL_SAFE},
+    {"lseek64", run_lseek, CALL(lseek64), SIGNAL_SAFE},
+    {"__lseek", run_lseek, CALL(__lseek), SIGNAL_SAFE},
+    {"fstat", run_fstat, CALL(fstat), SIGNAL_SAFE},
+    {"fstat64", run_fstat, CALL(fstat64), SIGNAL_SAFE},
+    {"__fxstat", run_fxstat, CALL(__fxstat), SIGNAL_SAFE},
+    {"__fxstat64", run_fxstat, CALL(__fxstat64), SIGNAL_SAFE},
+};
+
+#endif
