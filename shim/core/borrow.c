@@ -44,11 +44,12 @@ static int check_peer(int fd)
     return peer.uid == 0 || peer.uid == geteuid() ? 0 : -ESRCH;
 }
 
-static int connect_to_keeper(const struct lockfile *lockfile)
+/* By the lock file, open as `lock`. */
+static int connect_to_keeper(int lock)
 {
     int64_t number;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (!lockfile_read(lockfile, LOCKFILE_KEEPER, &number) || number <= 0) {
+    if (!lockfile_read_from(lock, LOCKFILE_KEEPER, &number) || number <= 0) {
         return -ESRCH;
     }
     socklen_t size =
@@ -127,9 +128,9 @@ static int above_standard(int fd)
     return moved;
 }
 
-static int borrow(const struct lockfile *lockfile, char what, int fd)
+static int borrow(int lock, char what, int fd)
 {
-    int keeper = above_standard(connect_to_keeper(lockfile));
+    int keeper = above_standard(connect_to_keeper(lock));
     if (keeper < 0) {
         return keeper;
     }
@@ -141,7 +142,7 @@ static int borrow(const struct lockfile *lockfile, char what, int fd)
 
 int borrow_live(const struct lockfile *lockfile, int fd)
 {
-    return borrow(lockfile, BORROW_LIVE, fd);
+    return borrow(lockfile->fd, BORROW_LIVE, fd);
 }
 
 int borrow_lock(int directory, const char *name, int fd, bool patient)
@@ -149,18 +150,17 @@ int borrow_lock(int directory, const char *name, int fd, bool patient)
     enum { ATTEMPTS = 20 };
     const struct timespec pause = {.tv_nsec = 5000000};
     struct stat status;
-    struct lockfile lockfile = {
-        .fd = own_open(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0)};
-    if (lockfile.fd < 0) {
-        return lockfile.fd;
+    int lock = own_open(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+    if (lock < 0) {
+        return lock;
     }
-    int lent = sys.fstat(lockfile.fd, &status);
+    int lent = sys.fstat(lock, &status);
     bool marked = lent == 0 && (status.st_mode & S_ISVTX) != 0;
-    lent = marked ? borrow(&lockfile, BORROW_LOCK, fd) : -ESRCH;
+    lent = marked ? borrow(lock, BORROW_LOCK, fd) : -ESRCH;
     for (int attempt = 1; lent == -ESRCH && marked && patient && attempt < ATTEMPTS; attempt++) {
         sys.sleep(&pause);
-        lent = borrow(&lockfile, BORROW_LOCK, fd);
+        lent = borrow(lock, BORROW_LOCK, fd);
     }
-    sys.close(lockfile.fd);
+    sys.close(lock);
     return lent;
 }

@@ -136,12 +136,14 @@ static void write_once(int fd, const char *line, size_t length)
     sys.writev(fd, &vector, 1);
 }
 
-/* Apart, so that its datagram is on the stack only where messages go to syslog. */
-__attribute__((noinline)) static void write_syslog(const char *line, size_t length)
+/* The pieces of the vector are one datagram: a copy of the line would be a large part of a signal handler's stack. */
+static void write_syslog(const char *line, size_t length)
 {
-    char datagram[LINE_SIZE + 16];
-    size_t head = diag_format(datagram, sizeof datagram, "<%d>", LOG_DAEMON | LOG_WARNING);
-    memcpy(datagram + head, line, length - 1); /* without the newline */
+    char head[16];
+    const struct iovec datagram[] = {
+        {.iov_base = head, .iov_len = diag_format(head, sizeof head, "<%d>", LOG_DAEMON | LOG_WARNING)},
+        {.iov_base = (void *)line, .iov_len = length - 1}, /* without the newline */
+    };
     /* By number: libc's connect is a cancellation point. */
     int fd = (int)sys_call(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, 0, 0, 0);
     if (fd < 0) {
@@ -149,7 +151,7 @@ __attribute__((noinline)) static void write_syslog(const char *line, size_t leng
     }
     const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
     if (sys_call(SYS_connect, fd, (long)&address, sizeof address, 0, 0, 0) == 0) {
-        write_once(fd, datagram, head + length - 1);
+        sys.writev(fd, datagram, 2);
     }
     sys.close(fd);
 }

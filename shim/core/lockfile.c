@@ -266,9 +266,14 @@ static bool parse_decimal(const char *text, size_t length, int64_t *value)
 
 bool lockfile_read(const struct lockfile *lockfile, enum lockfile_field field, int64_t *value)
 {
+    return lockfile_read_from(lockfile->fd, field, value);
+}
+
+bool lockfile_read_from(int fd, enum lockfile_field field, int64_t *value)
+{
     char line[FIELD_SIZE];
     size_t head = strlen(fields[field].head);
-    if (sys.pread(lockfile->fd, line, sizeof line, fields[field].offset) != (ssize_t)sizeof line) {
+    if (sys.pread(fd, line, sizeof line, fields[field].offset) != (ssize_t)sizeof line) {
         return false;
     }
     return memcmp(line, fields[field].head, head) == 0 && line[FIELD_SIZE - 1] == '\n' &&
@@ -312,23 +317,31 @@ void lockfile_ask(const struct lockfile *lockfile)
     sys_signals_restore(&signals);
 }
 
-/* All lines of a policy as they are recorded, so that one call reads or writes them: no reader sees half of it. */
-static void make_policy_lines(const struct policy *policy, char lines[POLICY_SIZE])
+/* A line of a policy as it is recorded. */
+static void make_policy_line(const struct policy *policy, int which, char line[POLICY_WORD_SIZE])
 {
-    memset(lines, ' ', POLICY_SIZE);
-    for (int i = 0; i < POLICY_WORDS; i++) {
-        char word[POLICY_WORD_SIZE];
-        char *line = lines + (size_t)i * POLICY_WORD_SIZE;
-        policy_word(policy, i, word);
-        memcpy(line, word, strlen(word));
-        line[POLICY_WORD_SIZE - 1] = '\n';
-    }
+    policy_word(policy, which, line);
+    size_t length = strlen(line);
+    memset(line + length, ' ', POLICY_WORD_SIZE - 1 - length);
+    line[POLICY_WORD_SIZE - 1] = '\n';
 }
 
-bool lockfile_read_policy(const struct lockfile *lockfile, struct policy *policy)
+/* Whether these are the lines of a policy, byte for byte. One at a time: signal stacks are small. */
+static bool are_policy_lines(const struct policy *policy, const char lines[POLICY_SIZE])
+{
+    bool same = true;
+    for (int i = 0; i < POLICY_WORDS; i++) {
+        char line[POLICY_WORD_SIZE];
+        make_policy_line(policy, i, line);
+        same = same && memcmp(lines + (size_t)i * POLICY_WORD_SIZE, line, sizeof line) == 0;
+    }
+    return same;
+}
+
+/* Apart, as is the writing: signal stacks are small, and a difference is told when the lines have been read. */
+__attribute__((noinline)) bool lockfile_read_policy(const struct lockfile *lockfile, struct policy *policy)
 {
     char lines[POLICY_SIZE];
-    char again[POLICY_SIZE];
     struct policy read = {.period = {.interval = 1}};
     if (sys.pread(lockfile->fd, lines, sizeof lines, POLICY_OFFSET) != (ssize_t)sizeof lines) {
         return false;
@@ -345,19 +358,21 @@ bool lockfile_read_policy(const struct lockfile *lockfile, struct policy *policy
             return false;
         }
     }
-    make_policy_lines(&read, again);
-    if (!policy_is_valid(&read) || memcmp(lines, again, sizeof lines) != 0) {
+    if (!policy_is_valid(&read) || !are_policy_lines(&read, lines)) {
         return false;
     }
     *policy = read;
     return true;
 }
 
-int lockfile_write_policy(const struct lockfile *lockfile, const struct policy *policy)
+/* In one call: no reader sees half of it. */
+__attribute__((noinline)) int lockfile_write_policy(const struct lockfile *lockfile, const struct policy *policy)
 {
     char lines[POLICY_SIZE];
     struct sys_signals signals;
-    make_policy_lines(policy, lines);
+    for (int i = 0; i < POLICY_WORDS; i++) {
+        make_policy_line(policy, i, lines + (size_t)i * POLICY_WORD_SIZE);
+    }
     sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than this offset */
     ssize_t written = sys.pwrite(lockfile->fd, lines, sizeof lines, POLICY_OFFSET);
     sys_signals_restore(&signals);

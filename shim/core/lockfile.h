@@ -54,6 +54,9 @@ int lockfile_advance(const struct lockfile *lockfile, int64_t generation);
  */
 enum lockfile_field { LOCKFILE_BEGUN, LOCKFILE_SETTLED, LOCKFILE_FAILED, LOCKFILE_KEEPER, LOCKFILE_FIELDS };
 bool lockfile_read(const struct lockfile *lockfile, enum lockfile_field field, int64_t *value);
+
+/* The same of a lock file that is only open as `fd`. */
+bool lockfile_read_from(int fd, enum lockfile_field field, int64_t *value);
 int lockfile_write(const struct lockfile *lockfile, enum lockfile_field field, int64_t value);
 
 /* Whether another process holds the lock on one byte (MPLOGSHIM_LOCK_*). False also if that is not to be known. */

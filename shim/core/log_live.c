@@ -1,7 +1,8 @@
 /*
  * The live file of a log: proving that a descriptor is it, and following when somebody rotated, moved or removed it.
  *
- * Everything here runs under both locks and is rare: a rotation, a new second, a descriptor's first write.
+ * Everything here runs under both locks and is rare: a rotation, a new second, a descriptor's first write. Signal
+ * handlers come here too, on small stacks: what is seldom called is kept apart (noinline).
  */
 #include "log_private.h"
 
@@ -125,7 +126,7 @@ void log_adopt(struct log *log, const struct writer *opener, int fd, const struc
 }
 
 /* The live path is gone: a new file takes its place, made as if it were the successor of the writer's file. */
-static int make_live(struct log *log, const struct writer *writer, int64_t generation)
+static __attribute__((noinline)) int make_live(struct log *log, const struct writer *writer, int64_t generation)
 {
     struct stat before;
     char pending[NAME_SIZE];
@@ -189,7 +190,7 @@ static int64_t proved_at(const struct log *log, int64_t generation)
     return log->locked ? generation : -1;
 }
 
-static int follow(struct log *log, struct writer *writer, int64_t generation)
+static __attribute__((noinline)) int follow(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat live;
     int fd = open_live(log, writer, generation, &live);
@@ -229,7 +230,8 @@ int log_follow_alone(const struct writer *writer, int fd)
 }
 
 /* A lock file that was deleted or replaced: everybody moves to the new one within a second. */
-static int renew_lock(struct log *log, const struct writer *writer, const struct stat *mine, int64_t *generation)
+static __attribute__((noinline)) int renew_lock(struct log *log, const struct writer *writer, const struct stat *mine,
+                                                int64_t *generation)
 {
     if (lockfile_is_current(&log->lock)) {
         return 0;
@@ -257,6 +259,27 @@ static bool astray_for_long(struct log *log)
     return now - log->astray_since > patience;
 }
 
+/*
+ * What lies at the live path now. Once a second, and if it is not the writer's file, the directories and the lock file
+ * are looked at first: a directory that was moved away and made anew holds another log.
+ */
+static int look_at_live(struct log *log, struct writer *writer, const struct stat *mine, int64_t *generation,
+                        struct stat *live)
+{
+    int64_t second = sys_now(CLOCK_MONOTONIC_COARSE) / SECOND;
+    int found = sys.fstatat(log->directory.fd, log->base, live, AT_SYMLINK_NOFOLLOW);
+    if (second == log->proved && found == 0 && log_is_file(writer, live)) {
+        return 0;
+    }
+    log_prove_directories(log);
+    renew_lock(log, writer, mine, generation);
+    log->proved = second;
+    if (log->unrecorded && log->locked) {
+        log_agree(log);
+    }
+    return sys.fstatat(log->directory.fd, log->base, live, AT_SYMLINK_NOFOLLOW);
+}
+
 int log_look_again(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat mine;
@@ -268,16 +291,7 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation)
     if (sys.fstat(writer->fd, &mine) != 0 || !log_is_file(writer, &mine)) {
         return -ESTALE;
     }
-    int64_t second = sys_now(CLOCK_MONOTONIC_COARSE) / SECOND;
-    if (second != log->proved) {
-        log_prove_directories(log);
-        renew_lock(log, writer, &mine, &generation);
-        log->proved = second;
-        if (log->unrecorded && log->locked) {
-            log_agree(log);
-        }
-    }
-    int found = sys.fstatat(log->directory.fd, log->base, &live, AT_SYMLINK_NOFOLLOW);
+    int found = look_at_live(log, writer, &mine, &generation, &live);
     /* Where the directory may not be searched, the generation alone must tell. */
     bool unseen =
         found == -EACCES && !writer->astray && (writer->generation == generation || writer->inherited == generation);

@@ -1,7 +1,8 @@
 /*
  * Rotating: a new file takes the live path in one step, and the old one waits under a pending name.
  *
- * Everything here runs under both locks and is rare.
+ * Everything here runs under both locks and is rare. Signal handlers rotate too, on small stacks: what needs room for
+ * names and is seldom called is kept apart (noinline).
  */
 #include "log_private.h"
 
@@ -36,7 +37,7 @@ static int dress(const struct log *log, int fd, const struct stat *before)
  * Takes away an empty file that a process which died left under a pending name. First it gets a name of its own, so
  * that no rotation can put an archive there between the look and the removal, even one that has lost its lock.
  */
-static bool clear_name(const struct log *log, const char *name)
+static __attribute__((noinline)) bool clear_name(const struct log *log, const char *name)
 {
     struct stat left;
     char fresh[NAME_SIZE];
@@ -95,7 +96,7 @@ static bool unsupported(int error)
  * A rotation by links that was killed before its last step left the live file with a second name. It goes before
  * another is made: one file must not become two archives.
  */
-static void remove_second_name(const struct log *log, int64_t generation)
+static __attribute__((noinline)) void remove_second_name(const struct log *log, int64_t generation)
 {
     struct stat live;
     struct stat second;
@@ -117,7 +118,7 @@ static void remove_second_name(const struct log *log, int64_t generation)
  * the new one, which waits under a third name, is renamed over the live path. Without links in two steps. Whatever
  * fails, the live file is at its path again, and no name of it but that is removed.
  */
-static int exchange_by_links(const struct log *log, const char *pending, int64_t generation)
+static __attribute__((noinline)) int exchange_by_links(const struct log *log, const char *pending, int64_t generation)
 {
     int dir = log->directory.fd;
     char fresh[NAME_SIZE];

@@ -249,11 +249,11 @@ static bool make_log_path(const char *path, const char *base, const char *log_ba
     return true;
 }
 
-/* Apart, because few callers need the space: this may run on the small stack of a signal handler. */
+/* Apart, and with no more space than the path needs: this may run on the small stack of a signal handler. */
 static __attribute__((noinline)) bool hidden_file_of_log(const struct config *config, const char *path,
                                                          const char *base, size_t log_length)
 {
-    char log_path[PATH_MAX];
+    char log_path[(size_t)(base - path) + log_length + 1];
     return make_log_path(path, base, base + 1, log_length, log_path, sizeof log_path) &&
            find_rule(config, log_path, log_path + strlen(log_path));
 }

@@ -265,7 +265,8 @@ static bool leads_elsewhere(int fd)
     return true;
 }
 
-static bool surely_plain(int fd, const char *given)
+/* Apart, so that the stack is free of its paths again when a log is attached: signal handlers have small ones. */
+static __attribute__((noinline)) bool surely_plain(int fd, const char *given)
 {
     char link[SHORT_PATH];
     char log[SHORT_PATH];

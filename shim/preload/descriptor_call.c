@@ -170,6 +170,12 @@ size_t descriptor_held(int fd)
     return writer == NULL ? 0 : writer->held;
 }
 
+bool descriptor_reads(int fd)
+{
+    const struct writer *writer = descriptor_writer(fd);
+    return writer != NULL && writer->access == O_RDWR;
+}
+
 static int release_error;
 
 static void release_writer(struct writer *writer)

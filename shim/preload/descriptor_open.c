@@ -38,6 +38,15 @@ static void truncate_opened(int fd, enum truncated what)
     }
 }
 
+/* The O_APPEND that the kernel was given was not the program's wish. */
+static void did_not_ask_for_append(int fd)
+{
+    struct writer *writer = descriptor_writer(fd);
+    if (writer != NULL) {
+        writer->appends = writer->shows_append = false;
+    }
+}
+
 /* A vfork child's open of a log: without the tables there is only the append, and O_TRUNC is not for the kernel. */
 static int foreign_flags(int directory, const char *path, int flags)
 {
@@ -89,6 +98,9 @@ int descriptor_open(int directory, const char *path, int flags, mode_t mode)
         return fd;
     }
     descriptor_look(fd, path);
+    if (what == TRUNCATED_LOG && !(flags & O_APPEND)) {
+        did_not_ask_for_append(fd);
+    }
     if (what != TRUNCATED_OTHER) {
         truncate_opened(fd, what);
     }

@@ -121,13 +121,16 @@ static bool is_for_log(int fd)
     return descriptor_managed(fd) && !descriptor_appends(fd);
 }
 
+/* No more, because coroutines have small stacks. */
+enum { COPIED_AT_ONCE = 4096 };
+
 /*
  * The kernel refuses to copy into an O_APPEND descriptor, which every log is: copied by hand, in pieces that the
  * line rules keep whole.
  */
 static ssize_t copy_to_log(int in, off_t *in_offset, int log, size_t size)
 {
-    char buffer[8192];
+    char buffer[COPIED_AT_ONCE];
     size_t copied = 0;
     while (copied < size) {
         size_t want = size - copied < sizeof buffer ? size - copied : sizeof buffer;
@@ -186,7 +189,7 @@ EXPORT ssize_t splice(int in, off_t *in_offset, int out, off_t *out_offset, size
         return -1;
     }
     /* From a pipe: one read's worth, as splice takes what is there. */
-    ssize_t copied = copy_to_log(in, in_offset, out, size < 8192 ? size : 8192);
+    ssize_t copied = copy_to_log(in, in_offset, out, size < COPIED_AT_ONCE ? size : COPIED_AT_ONCE);
     if (copied > 0 && out_offset != NULL) {
         *out_offset += copied;
     }

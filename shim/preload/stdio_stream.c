@@ -138,7 +138,7 @@ static int stream_seek(void *cookie, off64_t *offset, int whence)
         return -1;
     }
     errno = saved;
-    *offset = lseek(fd, *offset, whence);
+    *offset = real.lseek(fd, *offset, whence);
     if (*offset < 0) {
         return -1;
     }

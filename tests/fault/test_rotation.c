@@ -270,6 +270,58 @@ static void lines_are_kept_when_a_call_fails_after_the_live_file_was_moved(void 
     assert_int_equal(wrong, 0);
 }
 
+/* The process of a rotation beside so many archives; its calls go to the report. */
+static void rotate_beside(struct scene *scene, int archives)
+{
+    const struct faults none = {.trace = report->trace};
+    char name[32];
+    scene_start(scene);
+    faults_install(&none);
+    scene_attach(scene);
+    require(scene_write_lines(scene, 1, ROTATING_LINE - 1), "a line before the rotation was not written");
+    for (int number = 2; number < archives + 2; number++) {
+        snprintf(name, sizeof name, LOG_NAME ".%d", number);
+        temporary_write(scene->directory, name, "a line\n");
+    }
+    faults_arm();
+    require(scene_write(scene, ROTATING_LINE) == LINE_LENGTH, "the line that rotates was not written");
+    faults_disarm();
+    report->calls = faults.count;
+    report->rotated = temporary_length(scene->directory, LOG_NAME) == LINE_LENGTH;
+    _exit(0);
+}
+
+static void rotation_makes_the_same_calls_beside_two_thousand_archives(void **state)
+{
+    static const int archives[] = {0, 2000};
+    const char *calls[FAULT_CALLS];
+    int count = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof archives / sizeof archives[0]; i++) {
+        struct scene scene;
+        int status = -1;
+        scene_make(&scene);
+        scene.rule.policy.max_bytes = 5 * LINE_LENGTH;
+        pid_t child = fork();
+        if (child == 0) {
+            rotate_beside(&scene, archives[i]);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+        assert_true(report->rotated);
+        assert_in_range(report->calls, 10, FAULT_CALLS);
+        if (i == 0) {
+            count = report->calls;
+            memcpy(calls, report->trace, sizeof calls);
+        }
+        assert_int_equal(report->calls, count);
+        for (int at = 0; at < count; at++) {
+            assert_string_equal(report->trace[at], calls[at]);
+        }
+        temporary_remove(scene.directory);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +333,7 @@ int main(void)
         cmocka_unit_test(rotation_keeps_every_line_while_a_call_keeps_failing_without_rename_flags),
         cmocka_unit_test(rotation_keeps_every_line_while_a_call_keeps_failing_without_rename_flags_and_links),
         cmocka_unit_test(lines_are_kept_when_a_call_fails_after_the_live_file_was_moved),
+        cmocka_unit_test(rotation_makes_the_same_calls_beside_two_thousand_archives),
     };
     report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return report == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,6 +54,41 @@ static void log_moved_and_made_anew(void)
     CHECK(raw_stat("elsewhere", &status));
 }
 
+/* Opens, writes, closes. */
+static void log_once(const char *name, const char *text)
+{
+    int fd = open_log(name);
+    write_text(fd, text);
+    CHECK_EQUAL(close(fd), 0);
+}
+
+/* A program that opens its log for each line finds, at the same path and in the same second, another directory. */
+static void directory_moved_and_made_anew(void)
+{
+    CHECK_EQUAL(mkdir("logs", 0755), 0);
+    log_once("logs/app.log", "before\n");
+    CHECK_EQUAL(rename("logs", "elsewhere"), 0);
+    CHECK_EQUAL(mkdir("logs", 0755), 0);
+    log_once("logs/app.log", "after\n");
+    CHECK_TEXT(content("elsewhere/app.log"), "before\n");
+    CHECK_TEXT(content("logs/app.log"), "after\n");
+    CHECK(exists("logs/.app.log.lock"));
+}
+
+static void directory_removed_and_made_anew(void)
+{
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQUAL(mkdir("logs", 0755), 0);
+        log_once("logs/app.log", "written\n");
+        CHECK_TEXT(content("logs/app.log"), "written\n");
+        CHECK(exists("logs/.app.log.lock"));
+        CHECK_EQUAL(unlink("logs/app.log"), 0);
+        CHECK_EQUAL(unlink("logs/.app.log.lock"), 0);
+        CHECK_EQUAL(rmdir("logs"), 0);
+    }
+    CHECK_EQUAL(messages("mplogshim:"), 0);
+}
+
 /* As logrotate's copytruncate does. */
 static void log_truncated(void)
 {
@@ -276,6 +311,10 @@ int main(int count, char **arguments)
         {"a_deleted_log_is_made_anew_within_a_second", BYTES, log_deleted, NULL, NULL},
         {"a_moved_log_is_made_anew_within_a_second", BYTES, log_moved, NULL, NULL},
         {"a_log_moved_and_made_anew_is_followed", BYTES, log_moved_and_made_anew, NULL, NULL},
+        {"a_log_in_a_directory_moved_and_made_anew_is_the_new_one", "logs/*.log,max_bytes=100",
+         directory_moved_and_made_anew, NULL, NULL},
+        {"a_log_in_a_directory_removed_and_made_anew_is_the_new_one", "logs/*.log,max_bytes=100",
+         directory_removed_and_made_anew, NULL, NULL},
         {"a_truncated_log_goes_on_at_its_beginning", BYTES, log_truncated, NULL, NULL},
         {"a_log_replaced_by_a_directory_is_followed_when_that_is_gone", BYTES, log_replaced_by_a_directory, NULL, NULL},
         {"a_deleted_lock_file_does_no_harm", BYTES, lock_file_deleted, NULL, NULL},

@@ -1,6 +1,7 @@
 /* However a descriptor of a log came to be, it is managed; and what is no log never is. */
 #include "test.h"
 
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 #define RULES "app.log,max_bytes=100;logs/*.log,max_bytes=100"
@@ -67,6 +68,21 @@ static void truncate_allowed(void)
     CHECK_TEXT(content("app.log"), "");
     write_text(fd, "after\n");
     CHECK_TEXT(content("app.log"), "after\n");
+}
+
+/* Files are copied over a log as over any other, and its flags are those that the program asked for. */
+static void truncate_shows_no_append(void)
+{
+    make_file("app.log", "before\n");
+    make_file("source", "copied\n");
+    int source = open("source", O_RDONLY);
+    int fd = open("app.log", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    CHECK_EQUAL(fcntl(fd, F_GETFL) & O_APPEND, 0);
+    CHECK_EQUAL(sendfile(fd, source, NULL, 100), 7);
+    CHECK_TEXT(content("app.log"), "copied\n");
+    fd = open("app.log", O_WRONLY | O_TRUNC | O_APPEND);
+    CHECK_EQUAL(fcntl(fd, F_GETFL) & O_APPEND, O_APPEND);
+    CHECK_ERROR(sendfile(fd, source, NULL, 100), EINVAL);
 }
 
 /* Two programs start with "w": neither throws away what the other has written. */
@@ -332,6 +348,7 @@ int main(int count, char **arguments)
         {"o_trunc_rotates_by_default", "*.log", truncate_rotates, NULL, NULL},
         {"o_trunc_appends_with_truncate_ignore", "app.log", truncate_ignored, ignore, NULL},
         {"o_trunc_truncates_with_truncate_allow", "app.log", truncate_allowed, allow, NULL},
+        {"o_trunc_shows_the_flags_that_were_asked_for", "app.log", truncate_shows_no_append, NULL, NULL},
         {"o_trunc_by_several_loses_nothing", "app.log", truncate_by_several, NULL, NULL},
         {"o_excl_works_on_a_log", RULES, exclusive, NULL, NULL},
         {"permissions_of_a_new_log_follow_the_umask_and_stay", RULES, umask_counts, NULL, NULL},

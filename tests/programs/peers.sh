@@ -131,6 +131,66 @@ time.sleep(60)' "$directory/.app.log.lock" "$directory/held" &
     account --min-rotations 5 1=10 2=10 3=500
 }
 
+# A handler for every client, each with a file and a rotation of its own: 56 of 57 files had one writer each.
+a_server_that_opens_its_log_for_every_client_fills_one_file_after_the_other() {
+    new_log max_bytes=64K
+    local client clients=() first
+    for first in 100 200; do
+        # shellcheck disable=SC2016
+        start "$python" -c '
+import importlib.util, logging, sys, threading
+spec = importlib.util.spec_from_file_location("writer", sys.argv[1])
+writer = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(writer)
+log, first = sys.argv[2], int(sys.argv[3])
+handlers = [logging.FileHandler(log) for client in range(57)]
+for number in range(1, 101):
+    for client, handler in enumerate(handlers):
+        handler.emit(logging.makeLogRecord({"msg": writer.make_line(first + client, number)}))' \
+            "$account_dir/writer.py" "$log" "$first"
+        for ((client = 0; client < 57; client++)); do
+            clients+=("$((first + client))=100")
+        done
+    done
+    finish
+    # 2.2 MB in files that are all filled: 33, and not a file for each client.
+    account --min-rotations 31 --max-rotations 35 --max-bytes 65536 "${clients[@]}"
+}
+
+# Compression of 100 MB under the lock: everybody waits 2.6 s. Here the one who compresses does not even move.
+nobody_waits_for_a_compression() {
+    new_log max_bytes=64K,compress=gzip:9
+    local helper
+    compressing() { helper=$(helpers_in "$directory") && [ -n "$helper" ] && [ -e "$directory/.app.log.squeeze" ]; }
+    start "$writer" write "$log" 1 200 100 # so that somebody is attached
+    wait_until test -s "$log"
+    head -c 30000000 /dev/urandom >"$log.1" # takes seconds
+    start "$writer" write "$log" 2 1000
+    wait_until compressing
+    kill -STOP $helper
+    start "$writer" write "$log" 3 2000
+    start "$writer" write "$log" 4 2000
+    finish
+    (($(find "$directory" -name '.app.log.*.pending' | wc -l) >= 8)) # nobody numbered them meanwhile
+    kill -KILL $helper # which leaves its work to the next
+    settle_log
+    zcat "$(ls -v "$log".*.gz | tail -n 1)" | head -c 30000000 | wc -c | grep -qx 30000000
+    rm "$(ls -v "$log".*.gz | tail -n 1)"
+    [ ! -e "$directory/.app.log.squeeze" ]
+    account --min-rotations 13 1=200 2=1000 3=2000 4=2000
+}
+
+# One whose failed open of the lock file leaked a mutex: it never rotated again.
+a_lock_file_that_cannot_be_opened_at_first_is_used_when_it_can() {
+    new_log "max_bytes=8K,lock_dir=$work/log.locks"
+    start "$writer" --acknowledge "$directory/told" write "$log" 1 1200 400 2>"$directory/said"
+    wait_until grep -q "^mplogshim: lock_timeout log=$log " "$directory/said"
+    mkdir "$work/log.locks"
+    finish
+    grep -q "^mplogshim: lock_recovered log=$log" "$directory/said"
+    account --min-rotations 5 1=1200
+}
+
 run_tests \
     four_writers_at_full_speed_lose_nothing \
     eight_writers_of_lines_longer_than_a_pipe_takes_in_one_piece_tear_nothing \
@@ -139,4 +199,7 @@ run_tests \
     a_log_that_is_moved_away_is_followed_by_all_writers_within_a_second \
     without_permission_to_rotate_every_line_is_written_and_one_line_says_so \
     without_permission_to_lock_every_line_is_written_and_one_line_says_so \
-    a_lock_that_is_never_given_back_holds_nobody_up_for_longer_than_the_timeout
+    a_lock_that_is_never_given_back_holds_nobody_up_for_longer_than_the_timeout \
+    a_server_that_opens_its_log_for_every_client_fills_one_file_after_the_other \
+    nobody_waits_for_a_compression \
+    a_lock_file_that_cannot_be_opened_at_first_is_used_when_it_can
