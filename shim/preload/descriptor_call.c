@@ -349,16 +349,16 @@ int descriptor_dup_from(int fd, int command, long lowest)
 {
     int result = real.fcntl(fd, command, lowest);
     int own = result > lowest ? own_next((int)lowest) : INT_MAX;
-    if (own >= result || descriptor_vacate(own) != 0) {
+    if (own >= result || descriptor_foreign_memory()) {
         return result;
     }
-    int better = real.fcntl(fd, command, lowest);
-    if (better < 0 || better > result) {
-        sys.close(better);
-        return result;
+    int saved = errno;
+    int better = descriptor_dup3(fd, own, command == F_DUPFD_CLOEXEC ? O_CLOEXEC : 0);
+    if (better >= 0) {
+        sys.close(result);
     }
-    sys.close(result);
-    return better;
+    errno = saved;
+    return better >= 0 ? better : result;
 }
 
 bool descriptor_is_own(int fd)
@@ -373,6 +373,9 @@ int descriptor_vacate(int fd)
         return 0; /* a vfork child: close-on-exec, and its table of descriptors is its own */
     }
     int error = own_vacate(fd);
+    if (error == 0) {
+        descriptor_set_state(fd, DESCRIPTOR_LOCK); /* it may be one, until it is closed */
+    }
     rare_leave(&rare);
     return error;
 }
