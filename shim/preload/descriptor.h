@@ -54,6 +54,9 @@ int descriptor_release_all(void);
 /* How many bytes of an unfinished line are held: the file ends that much later than it seems. */
 size_t descriptor_held(int fd);
 
+/* Whether a managed descriptor can be read from. */
+bool descriptor_reads(int fd);
+
 /* Makes sure that a managed descriptor is the live file, for what libc then writes to it by itself. */
 void descriptor_follow(int fd);
 

@@ -29,17 +29,41 @@ static ssize_t write_raw(int fd, const struct iovec *vector, int count, off_t of
     return sys.pwritev2(fd, vector, count, offset, flags);
 }
 
-/*
- * Whether the end of a piece that goes over a page can be read: asked of the kernel, by a call that then refuses to
- * do anything. Pieces within one page are taken as they are: that the program has not just written there is rare, and
- * asking for each would show.
- */
-static bool ends_mapped(const struct iovec *piece)
+enum { PAGE = 4096 };
+
+/* Asked of the kernel, by a call that then refuses to do anything. `address` is in a page of at least eight bytes. */
+static bool can_be_read(uintptr_t address)
 {
-    enum { PAGE = 4096, SET_SIZE = 8 };
+    const uintptr_t within = address % PAGE < PAGE - 8 ? address : address / PAGE * PAGE + PAGE - 8;
+    return sys.probe((const void *)within) != -EFAULT;
+}
+
+/*
+ * The same for a page that may have been asked for before: programs write from the same few buffers again and again,
+ * and asking for each write would show. That a page has gone since is not found out.
+ */
+static bool page_is_mapped(uintptr_t address)
+{
+    enum { REMEMBERED = 64 };
+    static uintptr_t known[REMEMBERED];
+    uintptr_t page = address / PAGE;
+    uintptr_t *slot = &known[page % REMEMBERED];
+    if (__atomic_load_n(slot, __ATOMIC_RELAXED) == page) {
+        return true;
+    }
+    if (!can_be_read(address)) {
+        return false;
+    }
+    __atomic_store_n(slot, page, __ATOMIC_RELAXED);
+    return true;
+}
+
+/* Both ends of a piece. One that goes over a page may go out of the mapped memory: its end is asked for each time. */
+static bool is_mapped(const struct iovec *piece)
+{
     uintptr_t start = (uintptr_t)piece->iov_base;
     uintptr_t last = start + piece->iov_len - 1;
-    return start / PAGE == last / PAGE || sys.probe((const void *)(last + 1 - SET_SIZE)) != -EFAULT;
+    return page_is_mapped(start) && (start / PAGE == last / PAGE || can_be_read(last));
 }
 
 /*
@@ -60,7 +84,7 @@ static bool readable(const struct iovec *vector, int count)
             continue;
         }
         if (start < LOWEST_ADDRESS || start > HIGHEST_ADDRESS || length > HIGHEST_ADDRESS - start ||
-            length > SSIZE_MAX - total || !ends_mapped(&vector[i])) {
+            length > SSIZE_MAX - total || !is_mapped(&vector[i])) {
             return false;
         }
         total += length;
@@ -168,6 +192,12 @@ size_t descriptor_held(int fd)
 {
     const struct writer *writer = descriptor_writer(fd);
     return writer == NULL ? 0 : writer->held;
+}
+
+bool descriptor_reads(int fd)
+{
+    const struct writer *writer = descriptor_writer(fd);
+    return writer != NULL && writer->access == O_RDWR;
 }
 
 static int release_error;
@@ -343,16 +373,16 @@ int descriptor_dup_from(int fd, int command, long lowest)
 {
     int result = real.fcntl(fd, command, lowest);
     int own = result > lowest ? own_next((int)lowest) : INT_MAX;
-    if (own >= result || descriptor_vacate(own) != 0) {
+    if (own >= result || descriptor_foreign_memory()) {
         return result;
     }
-    int better = real.fcntl(fd, command, lowest);
-    if (better < 0 || better > result) {
-        sys.close(better);
-        return result;
+    int saved = errno;
+    int better = descriptor_dup3(fd, own, command == F_DUPFD_CLOEXEC ? O_CLOEXEC : 0);
+    if (better >= 0) {
+        sys.close(result);
     }
-    sys.close(result);
-    return better;
+    errno = saved;
+    return better >= 0 ? better : result;
 }
 
 bool descriptor_is_own(int fd)
@@ -367,6 +397,9 @@ int descriptor_vacate(int fd)
         return 0; /* a vfork child: close-on-exec, and its table of descriptors is its own */
     }
     int error = own_vacate(fd);
+    if (error == 0) {
+        descriptor_set_state(fd, DESCRIPTOR_LOCK); /* it may be one, until it is closed */
+    }
     rare_leave(&rare);
     return error;
 }

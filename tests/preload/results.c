@@ -1,6 +1,7 @@
 /* Bad arguments on a log give the results that they give on any file, and the flags of a log stay what they were. */
 #include "test.h"
 
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 #define RULES "app.log,max_bytes=100"
@@ -26,6 +27,26 @@ static void errors_of_write(void)
     CHECK_TEXT(content("app.log"), "");
     write_text(fd, "good\n");
     CHECK_TEXT(content("app.log"), "good\n");
+}
+
+/* Pages without access, as they lie behind stacks and buffers, and one that was there before. */
+static void errors_of_buffers_within_a_page(void)
+{
+    int fd = open_log("app.log");
+    char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK_EQUAL(mprotect(pages + 4096, 4096, PROT_NONE), 0);
+    struct iovec vector[2] = {{(char *)(uintptr_t) "x\n", 2}, {pages + 4096 + 100, 10}};
+    CHECK_ERROR(write(fd, pages + 4096, 10), EFAULT);
+    CHECK_ERROR(write(fd, pages + 4096 + 4090, 3), EFAULT);
+    CHECK_ERROR(pwrite(fd, pages + 4096 + 100, 10, 0), EFAULT);
+    CHECK_ERROR(writev(fd, vector + 1, 1), EFAULT);
+    CHECK_TEXT(content("app.log"), "");
+    CHECK_EQUAL(writev(fd, vector, 2), 2); /* as without the library: what comes before is written */
+    memcpy(pages, "mapped\n", 7);
+    memcpy(pages + 8192, "mapped\n", 7);
+    CHECK_EQUAL(write(fd, pages, 7), 7);
+    CHECK_EQUAL(write(fd, pages + 8192, 7), 7);
+    CHECK_TEXT(content("app.log"), "x\nmapped\nmapped\n");
 }
 
 static void errors_of_writev(void)
@@ -193,6 +214,7 @@ int main(int count, char **arguments)
 {
     static const struct test tests[] = {
         {"write_fails_as_on_any_file", RULES, errors_of_write, NULL, NULL},
+        {"a_bad_buffer_within_a_page_is_reported", RULES, errors_of_buffers_within_a_page, NULL, NULL},
         {"writev_fails_as_on_any_file", RULES, errors_of_writev, NULL, NULL},
         {"pwrite_fails_as_on_any_file", RULES, errors_of_pwrite, NULL, NULL},
         {"a_buffer_that_ends_in_no_memory_is_reported_truly", RULES, errors_with_a_whole_file_buffer, NULL, NULL},
