@@ -84,17 +84,32 @@ EXPORT_ALIAS(lseek64, lseek);
 off_t __lseek(int fd, off_t offset, int whence);
 EXPORT_ALIAS(__lseek, lseek);
 
-static int with_held(int result, int fd, struct stat *status)
+/*
+ * The size counts what is held. A descriptor that may be read from may also be mapped as far as the size goes: there it
+ * must be in the file.
+ */
+static size_t held_after_look(int fd)
+{
+    size_t held = descriptor_held(fd);
+    if (__builtin_expect(held > 0, 0) && descriptor_reads(fd)) {
+        write_out(fd);
+        held = descriptor_held(fd);
+    }
+    return held;
+}
+
+static int add_held(int result, size_t held, struct stat *status)
 {
     if (result == 0) {
-        status->st_size += (off_t)descriptor_held(fd);
+        status->st_size += (off_t)held;
     }
     return result;
 }
 
 EXPORT int fstat(int fd, struct stat *status)
 {
-    return with_held(real.fstat(fd, status), fd, status);
+    size_t held = held_after_look(fd);
+    return add_held(real.fstat(fd, status), held, status);
 }
 
 /* The same structure under another name. */
@@ -107,7 +122,8 @@ EXPORT int fstat64(int fd, struct stat64 *status)
 int __fxstat(int version, int fd, struct stat *status);
 EXPORT int __fxstat(int version, int fd, struct stat *status)
 {
-    return with_held(real.__fxstat(version, fd, status), fd, status);
+    size_t held = held_after_look(fd);
+    return add_held(real.__fxstat(version, fd, status), held, status);
 }
 int __fxstat64(int version, int fd, struct stat *status);
 EXPORT_ALIAS(__fxstat64, __fxstat);
