@@ -299,7 +299,10 @@ static int write_field(const struct lockfile *lockfile, const char *name, off_t 
     memcpy(line, name, head);
     put_decimal(line + head, FIELD_SIZE - 1 - head, value);
     line[FIELD_SIZE - 1] = '\n';
+    struct sys_signals signals;
+    sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than this offset */
     ssize_t written = sys.pwrite(lockfile->fd, line, sizeof line, offset);
+    sys_signals_restore(&signals);
     return written < 0 ? (int)written : 0;
 }
 
@@ -311,10 +314,7 @@ int lockfile_write(const struct lockfile *lockfile, enum lockfile_field field, i
 /* What is written says nothing; it differs from the time before so that a person who looks sees that it is alive. */
 void lockfile_ask(const struct lockfile *lockfile)
 {
-    struct sys_signals signals;
-    sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than this offset */
     write_field(lockfile, "asked=", ASKED_OFFSET, sys_now(CLOCK_REALTIME_COARSE));
-    sys_signals_restore(&signals);
 }
 
 /* A line of a policy as it is recorded. */

@@ -75,6 +75,32 @@ static void after_close_of_every_number(void)
     check_log_works();
 }
 
+/* As libuv closes, and programs older than libc's close_range. */
+static void after_close_by_system_call(void)
+{
+    open_and_rotate();
+    for (int fd = 3; fd < 2000; fd++) {
+        if (fd == 3) {
+            CHECK_EQUAL(syscall(SYS_close, fd), 0);
+        } else {
+            CHECK_ERROR(syscall(SYS_close, fd), EBADF);
+        }
+    }
+    check_own_survived();
+    check_log_works();
+}
+
+static void after_close_range_by_system_call(void)
+{
+    int fd = open_and_rotate();
+    CHECK_EQUAL(syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC), 0);
+    CHECK_EQUAL(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    CHECK_EQUAL(syscall(SYS_close_range, 3, ~0U, 0), 0);
+    CHECK_ERROR(fcntl(fd, F_GETFD), EBADF);
+    check_own_survived();
+    check_log_works();
+}
+
 static void after_close_of_the_limit_downwards(void)
 {
     struct rlimit limit;
@@ -277,6 +303,8 @@ int main(int count, char **arguments)
     static const struct test tests[] = {
         {"a_log_works_after_close_of_every_number", RULES, after_close_of_every_number, NULL, NULL},
         {"a_log_works_after_close_from_the_limit_downwards", RULES, after_close_of_the_limit_downwards, NULL, NULL},
+        {"a_log_works_after_close_by_system_call", RULES, after_close_by_system_call, NULL, NULL},
+        {"a_log_works_after_close_range_by_system_call", RULES, after_close_range_by_system_call, NULL, NULL},
         {"a_log_works_after_closefrom", RULES, after_closefrom, NULL, NULL},
         {"a_log_works_after_close_range", RULES, after_close_range, NULL, NULL},
         {"a_log_works_after_close_range_with_cloexec", RULES, after_close_range_with_cloexec, NULL, NULL},
