@@ -55,6 +55,21 @@ struct log_told {
     char detail[LOG_DETAIL_SIZE];
 };
 
+enum lock_kind { LOCK_KIND_FLOCK, LOCK_KIND_POSIX, LOCK_KIND_OFD };
+
+/* Locks of the program's own on its log, while its descriptors move; more than these stay behind. */
+enum { PROGRAM_LOCKS_MAX = 8 };
+struct program_locks {
+    int count;
+    struct program_lock {
+        int fd; /* by which it was taken */
+        enum lock_kind kind;
+        bool exclusive;
+        off_t start;
+        off_t end; /* -1: up to the end of the file */
+    } locks[PROGRAM_LOCKS_MAX];
+};
+
 struct log {
     const struct rule *rule;
     struct policy policy; /* the one that holds: the rule's, or the recorded one */
@@ -85,6 +100,7 @@ struct log {
     int64_t settle_pause; /* nanoseconds from one look to the next */
     uint32_t told_count;
     struct log_told told[LOG_TOLD_MAX];
+    struct program_locks program_locks;
     char differences[LOG_DETAIL_SIZE - 32]; /* in the making: signal stacks are small */
     bool trouble[TROUBLE_COUNT];
     int64_t retry_at[TROUBLE_COUNT]; /* monotonic nanoseconds */

@@ -100,8 +100,7 @@ static void replace_group(struct log *log, const struct writer *member, int fd, 
  */
 void log_adopt(struct log *log, const struct writer *opener, int fd, const struct stat *live, int64_t generation)
 {
-    struct program_locks locks;
-    program_locks_note(log, &locks);
+    program_locks_note(log);
     replace_group(log, opener, fd, live, generation);
     sys.close(fd);
     struct writer *first = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
@@ -122,7 +121,7 @@ void log_adopt(struct log *log, const struct writer *opener, int fd, const struc
             sys.close(other);
         }
     }
-    program_locks_take(&locks);
+    program_locks_take(log);
 }
 
 /* The live path is gone: a new file takes its place, made as if it were the successor of the writer's file. */

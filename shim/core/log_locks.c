@@ -74,8 +74,9 @@ static const char *read_info(struct log *log, int fd)
     return text;
 }
 
-static void note_descriptor(struct log *log, int fd, struct program_locks *locks)
+static void note_descriptor(struct log *log, int fd)
 {
+    struct program_locks *locks = &log->program_locks;
     static const char head[] = "lock:\t";
     for (const char *at = strstr(read_info(log, fd), head); at != NULL; at = strstr(at + 1, head)) {
         struct program_lock lock = {.fd = fd};
@@ -95,13 +96,13 @@ static bool is_first_of_group(const struct writer *first, const struct writer *w
     return first == writer;
 }
 
-void program_locks_note(struct log *log, struct program_locks *locks)
+void program_locks_note(struct log *log)
 {
     const struct writer *first = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
-    locks->count = 0;
+    log->program_locks.count = 0;
     for (const struct writer *writer = first; writer != NULL; writer = writer->next) {
         if (is_first_of_group(first, writer) && log_prove(writer)) {
-            note_descriptor(log, writer->fd, locks);
+            note_descriptor(log, writer->fd);
         }
     }
 }
@@ -119,9 +120,9 @@ static void take(const struct program_lock *lock)
     sys.fcntl(lock->fd, lock->kind == LOCK_KIND_OFD ? F_OFD_SETLK : F_SETLK, (long)&range);
 }
 
-void program_locks_take(const struct program_locks *locks)
+void program_locks_take(const struct log *log)
 {
-    for (int i = 0; i < locks->count; i++) {
-        take(&locks->locks[i]);
+    for (int i = 0; i < log->program_locks.count; i++) {
+        take(&log->program_locks.locks[i]);
     }
 }

@@ -114,13 +114,12 @@ static size_t piece_length(const struct log *log, struct record *record, size_t 
 bool log_ends_in_newline(struct log *log, off_t size)
 {
     char last = '\n';
-    struct program_locks locks;
-    program_locks_note(log, &locks);
+    program_locks_note(log);
     int fd = own_open(log->directory.fd, log->base, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
     if (fd >= 0) {
         sys.pread(fd, &last, 1, size - 1);
         sys.close(fd);
-        program_locks_take(&locks);
+        program_locks_take(log);
     }
     return last == '\n';
 }
