@@ -309,6 +309,9 @@ bool diag_event(struct diag_limits *limits, enum event event, const char *log, c
     return true;
 }
 
+/* The library must load with a libc that has no such function, though it does nothing there. */
+#pragma weak strerrorname_np
+
 const char *diag_errno(int error)
 {
     const char *name = strerrorname_np(error < 0 ? -error : error);

@@ -155,8 +155,9 @@ static int start_logs(char *const environment[], const char *directory)
     return descriptor_start(&config);
 }
 
-static void write_out_at_quick_exit(void)
+static void write_out_at_quick_exit(void *unused)
 {
+    (void)unused;
     descriptor_finish();
 }
 
@@ -176,6 +177,14 @@ static void finish(void *unused)
 /* atexit's own: without a library to belong to, the handler runs when the process exits and not before. */
 int __cxa_atexit(void (*function)(void *), void *argument, void *library);
 
+/*
+ * What musl's programs have no such functions for is linked weakly, or they would not even start. The same two as
+ * pthread_atfork and at_quick_exit call.
+ */
+__attribute__((weak)) int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                                            void *library);
+__attribute__((weak)) int __cxa_at_quick_exit(void (*function)(void *), void *library);
+
 /* ThreadSanitizer's functions, which stand before libc's, crash before it has started, and it would start after this.
  */
 __attribute__((weak)) void __tsan_init(void);
@@ -190,6 +199,9 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     (void)argv;
     char error[CONFIG_ERROR_SIZE];
     char directory[PATH_MAX];
+    if (!real_is_glibc()) {
+        return; /* musl passes none of the arguments */
+    }
     if (__tsan_init != NULL) {
         __tsan_init();
     }
@@ -215,9 +227,9 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
         diag_message("not enough memory: no log is managed");
         return;
     }
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    __register_atfork(before_fork, after_fork_in_parent, after_fork_in_child, NULL);
     __cxa_atexit(finish, NULL, NULL);
-    at_quick_exit(write_out_at_quick_exit);
+    __cxa_at_quick_exit(write_out_at_quick_exit, NULL);
     stdio_start();
     sys_started();
 }

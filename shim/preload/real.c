@@ -51,7 +51,14 @@ static void *look_up(const char *name)
 
 struct libc_functions libc = {.fopencookie = fopencookie, .clone = clone};
 
-/* libc is the library that has a function which nobody else would. */
+/* libc is the library that has a function which nobody else would. It is not there in a program of musl's. */
+#pragma weak gnu_get_libc_version
+
+bool real_is_glibc(void)
+{
+    return gnu_get_libc_version != NULL;
+}
+
 static const char *libc_path(void)
 {
     Dl_info found;

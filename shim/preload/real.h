@@ -51,6 +51,9 @@ struct libc_functions {
 };
 extern struct libc_functions libc;
 
+/* Another libc has other streams: the library is inert then. */
+bool real_is_glibc(void);
+
 /*
  * Whether the program's calls come to this copy of the library: not to a second one (preloaded under another path), nor
  * to one that the program opened itself, in its own namespace or in another (dlmopen). Two that are active would drop

@@ -7,6 +7,11 @@
 #include <errno.h>
 #include <unistd.h>
 
+/* Of pthread_cleanup_push; the library must load with a libc that has none, though it does nothing there. */
+#pragma weak __pthread_register_cancel
+#pragma weak __pthread_unregister_cancel
+#pragma weak __pthread_unwind_next
+
 /* A managed stream on a managed descriptor. */
 static FILE *open_managed(int fd, int stream_flags)
 {
