@@ -1,7 +1,7 @@
 #!/bin/bash
 # Mounts, file systems and namespaces: containers that share a log directory, copies on write, logs that are a mount.
 source "$(dirname "$0")/../account/lib.sh"
-need unshare mount setpriv
+need unshare mount mountpoint setpriv bindfs
 
 # Runs a function of this file in mount (and other) namespaces of its own; what is mounted there ends with it.
 in_namespaces() { # [OPTION]... FUNCTION
@@ -112,6 +112,30 @@ a_log_on_the_lower_layer_of_an_overlay_rotates() {
     [ "$(wc -l <"$directory/lower/app.log")" = 50 ]
 }
 
+# A process serves every call.
+fuse() {
+    local server
+    mkdir "$directory/served" "$directory/mounted"
+    bindfs -f "$directory/served" "$directory/mounted" &
+    server=$!
+    until mountpoint -q "$directory/mounted"; do
+        sleep 0.02
+    done
+    write_lines "$directory/mounted/app.log" 1 2 3
+    wait_for_names "$directory/mounted"
+    cp "$directory"/mounted/app.log* "$directory"
+    umount -l "$directory/mounted"
+    kill "$server" 2>/dev/null || true # it ends with the mount
+    wait "$server" || true
+}
+
+a_log_on_a_file_system_of_fuse_rotates() {
+    new_log
+    rules="$directory/mounted/*.log,max_bytes=8K"
+    in_namespaces fuse
+    library='' account --min-rotations 5 --max-bytes 8192 {1,2,3}=200
+}
+
 # Nothing can take its place.
 mounted_file() {
     touch "$directory/outside.log" "$log"
@@ -191,6 +215,7 @@ run_tests \
     a_container_with_users_of_its_own_shares_a_log_with_programs_outside \
     root_of_a_user_namespace_that_is_nobody_outside_writes_on \
     a_log_on_the_lower_layer_of_an_overlay_rotates \
+    a_log_on_a_file_system_of_fuse_rotates \
     a_log_that_is_itself_a_mount_is_written_and_one_line_says_that_it_cannot_rotate \
     a_log_in_a_read_only_directory_is_written_and_one_line_says_that_it_cannot_be_locked \
     a_program_that_pivots_its_root_rotates_its_log_and_says_that_it_cannot_manage_another
