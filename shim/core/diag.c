@@ -156,12 +156,16 @@ static void write_syslog(const char *line, size_t length)
     sys.close(fd);
 }
 
+/* A file with a second name may be another one, which somebody gave the name of this. */
 static void write_file(const char *line, size_t length)
 {
+    struct stat status;
     int fd = sys.openat(AT_FDCWD, diag_path,
                         O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK, 0644);
-    if (fd >= 0) {
+    if (fd >= 0 && sys.fstat(fd, &status) == 0 && (!S_ISREG(status.st_mode) || status.st_nlink == 1)) {
         write_once(fd, line, length);
+    }
+    if (fd >= 0) {
         sys.close(fd);
     }
 }

@@ -2,14 +2,13 @@
 
 #include "../../include/mplogshim.h"
 #include "diag.h"
+#include "mode.h"
 #include "own.h"
 #include "policy.h"
 #include "sys.h"
-#include "sys_call.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* The page: lines of fixed width at fixed places, so that each is rewritten alone by whoever holds its lock. */
@@ -41,12 +40,16 @@ static int64_t min_length(int64_t length)
 /* Gives a lock file that this process just created the log's owner and permissions. What is not permitted stays. */
 static void own_as_log(int fd, const struct stat *log)
 {
+    struct stat made;
     if (log->st_uid != geteuid() && sys.fchown(fd, log->st_uid, log->st_gid) != 0) {
         sys.fchown(fd, (uid_t)-1, log->st_gid);
     } else if (log->st_gid != getegid()) {
         sys.fchown(fd, (uid_t)-1, log->st_gid);
     }
-    sys.fchmod(fd, log->st_mode & 0666);
+    if (sys.fstat(fd, &made) == 0) {
+        mode_t mode = mode_without(log->st_mode, made.st_uid == log->st_uid, made.st_gid == log->st_gid);
+        sys.fchmod(fd, mode & 0666);
+    }
 }
 
 static int open_file(struct lockfile *lockfile, const struct stat *log)
@@ -80,11 +83,25 @@ static int write_page(int fd)
     return error;
 }
 
+/* A file that has other names, and no page, is not a lock file: somebody linked it here, to have it written to. */
+static bool is_linked_here(int fd, const struct stat *status)
+{
+    char head[MAGIC_SIZE];
+    return status->st_nlink > 1 &&
+           (sys.pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head || memcmp(head, magic, sizeof head) != 0);
+}
+
 int lockfile_open(struct lockfile *lockfile, const struct stat *log)
 {
+    struct stat status;
     lockfile_close(lockfile);
     int fd = open_file(lockfile, log);
-    return fd < 0 ? fd : lockfile_take(lockfile, fd);
+    if (fd < 0) {
+        return fd;
+    }
+    uid_t owner = sys.fstat(fd, &status) == 0 ? status.st_uid : 0;
+    lockfile->strange = log != NULL && owner != 0 && owner != geteuid() && owner != log->st_uid;
+    return lockfile_take(lockfile, fd);
 }
 
 int lockfile_take(struct lockfile *lockfile, int fd)
@@ -93,6 +110,9 @@ int lockfile_take(struct lockfile *lockfile, int fd)
     int error = sys.fstat(fd, &status);
     if (error == 0 && !S_ISREG(status.st_mode)) {
         error = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
+    }
+    if (error == 0 && is_linked_here(fd, &status)) {
+        error = -EMLINK;
     }
     if (error == 0 && status.st_size < MPLOGSHIM_PAGE_SIZE) {
         error = write_page(fd);
@@ -207,25 +227,6 @@ bool lockfile_has_others(const struct lockfile *lockfile)
     struct flock lock = {
         .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_ATTACHED, .l_len = 1, .l_pid = 0};
     return sys.fcntl(lockfile->fd, F_OFD_GETLK, (long)&lock) == 0 && lock.l_type != F_UNLCK;
-}
-
-/* Where there is an access control list, the group's bits are its mask: no entry of it can write without them. */
-bool lockfile_is_trusted(const struct lockfile *lockfile)
-{
-    struct stat status;
-    if (sys.fstat(lockfile->fd, &status) != 0) {
-        return false;
-    }
-    uid_t self = (uid_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0); /* libc's may be another preloaded library's */
-    return (status.st_uid == 0 || status.st_uid == self) && (status.st_mode & (S_IWGRP | S_IWOTH | S_ISVTX)) == 0;
-}
-
-void lockfile_distrust(const struct lockfile *lockfile)
-{
-    struct stat status;
-    if (sys.fstat(lockfile->fd, &status) == 0 && (status.st_mode & S_ISVTX) == 0) {
-        sys.fchmod(lockfile->fd, (status.st_mode & 0777) | S_ISVTX);
-    }
 }
 
 int64_t lockfile_generation(const struct lockfile *lockfile)

@@ -20,13 +20,15 @@ struct lockfile {
     dev_t device;
     ino_t inode;
     bool attached; /* this descriptor holds the shared lock that says so */
+    bool strange;  /* it is neither root's, nor this user's, nor of the log's owner: somebody put it there */
     int directory; /* where it lives: borrowed, or AT_FDCWD with an absolute name */
     char name[PATH_MAX];
 };
 
 /*
  * Opens the lock file, creating it with owner and permissions of the log (`log`; NULL: not at all). No link is
- * followed; -ELOOP, -EISDIR, -EINVAL for what is not a plain file. A page is made if there is none.
+ * followed; -ELOOP, -EISDIR, -EINVAL for what is not a plain file, -EMLINK for a second name of another file. A page
+ * is made if there is none.
  */
 int lockfile_open(struct lockfile *lockfile, const struct stat *log);
 void lockfile_close(struct lockfile *lockfile);
@@ -72,9 +74,9 @@ int lockfile_attach(struct lockfile *lockfile);
 bool lockfile_has_others(const struct lockfile *lockfile);
 
 /*
- * Whether the file is of the process's own user or root, and nobody else can write it. Not one that was marked because
- * processes that gave up privileges have it open: owner and mode do not tell of them, and nobody but the owner can
- * take the mark (the sticky bit, which means nothing on a file) away.
+ * Whether the file is of the process's own user or root, has one name, and nobody else can write it. Not one that was
+ * marked because processes that gave up privileges have it open: owner and mode do not tell of them, and nobody but the
+ * owner can take the mark (the sticky bit, which means nothing on a file) away.
  */
 bool lockfile_is_trusted(const struct lockfile *lockfile);
 void lockfile_distrust(const struct lockfile *lockfile);

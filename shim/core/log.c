@@ -25,7 +25,7 @@ void log_failed(struct log *log, enum log_trouble trouble, const char *step, int
     static const enum event events[TROUBLE_COUNT] = {
         [TROUBLE_LOCK] = EVENT_LOCK_TIMEOUT,      [TROUBLE_ROTATE] = EVENT_ROTATE_FAILED,
         [TROUBLE_LOOK] = EVENT_ROTATE_FAILED,     [TROUBLE_WRITE] = EVENT_WRITE_FAILED,
-        [TROUBLE_ARCHIVE] = EVENT_ARCHIVE_FAILED,
+        [TROUBLE_ARCHIVE] = EVENT_ARCHIVE_FAILED, [TROUBLE_DIRECTORY] = EVENT_ROTATE_FAILED,
     };
     log->retry_at[trouble] = sys_now(CLOCK_MONOTONIC_COARSE) + SECOND;
     if (!log->trouble[trouble]) {
@@ -56,7 +56,7 @@ void log_succeeded(struct log *log, enum log_trouble trouble)
     log->trouble[trouble] = false;
     if (trouble == TROUBLE_LOCK) {
         log_tell(log, EVENT_LOCK_RECOVERED, "locked again");
-    } else if (trouble == TROUBLE_ROTATE || trouble == TROUBLE_LOOK) {
+    } else if (trouble == TROUBLE_ROTATE || trouble == TROUBLE_LOOK || trouble == TROUBLE_DIRECTORY) {
         log_tell(log, EVENT_ROTATE_RECOVERED, "rotated again");
     }
 }
@@ -195,7 +195,8 @@ void log_read_begun(struct log *log, int64_t generation, const struct stat *live
     int64_t now = log_clock();
     int64_t begun;
     log->generation = generation;
-    if (log_keeping && log->begun_of != 0 && !lockfile_is_trusted(&log->lock)) {
+    bool doubted = log->lock.strange || (log_keeping && !lockfile_is_trusted(&log->lock));
+    if (doubted && log->begun_of != 0) {
         if (live != NULL && live->st_ino != log->begun_of) {
             log->begun_of = live->st_ino;
             log_set_begun(log, now); /* somebody else rotated */
@@ -203,8 +204,7 @@ void log_read_begun(struct log *log, int64_t generation, const struct stat *live
         return;
     }
     log->begun_of = live != NULL ? live->st_ino : log->begun_of;
-    bool believed = !log_keeping || lockfile_is_trusted(&log->lock);
-    if (log->lock.fd >= 0 && believed && lockfile_read(&log->lock, LOCKFILE_BEGUN, &begun) && begun >= 0 &&
+    if (log->lock.fd >= 0 && !doubted && lockfile_read(&log->lock, LOCKFILE_BEGUN, &begun) && begun >= 0 &&
         begun <= now + LOG_CLOCK_SLACK) {
         log->begun = begun;
         plan_boundary(log);

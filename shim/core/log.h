@@ -39,7 +39,15 @@ struct writer {
 
 enum { LOG_HOLD_MAX = 65536 };
 
-enum log_trouble { TROUBLE_LOCK, TROUBLE_LOOK, TROUBLE_ROTATE, TROUBLE_WRITE, TROUBLE_ARCHIVE, TROUBLE_COUNT };
+enum log_trouble {
+    TROUBLE_LOCK,
+    TROUBLE_LOOK,
+    TROUBLE_DIRECTORY,
+    TROUBLE_ROTATE,
+    TROUBLE_WRITE,
+    TROUBLE_ARCHIVE,
+    TROUBLE_COUNT
+};
 
 /* One of the shim's own descriptors on a directory (O_PATH), and what it must be. */
 struct directory {
@@ -86,7 +94,7 @@ struct log {
     bool locked;        /* the file lock is held */
     int64_t generation; /* of `begun` and `boundary`; -1: not read yet */
     int64_t begun;
-    ino_t begun_of; /* in a keeper: of the live file that was begun then */
+    ino_t begun_of; /* of the live file that was begun then, as far as this process knows by itself */
     int64_t boundary;
     int64_t proved;  /* the second in which live file and lock file were last looked at */
     bool unrecorded; /* the policy could not be written into the lock file */

@@ -29,11 +29,10 @@ static void close_directory(struct directory *directory)
     }
 }
 
-static int open_directory(const char *path, struct directory *directory)
+/* If there is an error, what was open before still is. */
+static int take_directory(int fd, struct directory *directory)
 {
     struct stat status;
-    close_directory(directory);
-    int fd = own_open(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     int error = fd < 0 ? fd : sys.fstat(fd, &status);
     if (error != 0) {
         if (fd >= 0) {
@@ -41,10 +40,43 @@ static int open_directory(const char *path, struct directory *directory)
         }
         return error;
     }
+    close_directory(directory);
     directory->device = status.st_dev;
     directory->inode = status.st_ino;
     directory->fd = fd;
     return own_adopt(&directory->fd);
+}
+
+enum { DIRECTORY_FLAGS = O_PATH | O_DIRECTORY | O_CLOEXEC };
+
+/* The length of the first component of a path, and of the slashes before it in *slashes. */
+static size_t first_component(const char *path, size_t *slashes)
+{
+    *slashes = strspn(path, "/");
+    return strcspn(path + *slashes, "/");
+}
+
+/*
+ * The directory of a log by its real path, of which no component is a link. One that is has taken the place of what was
+ * there when the path was found, perhaps by somebody who wants files made elsewhere: -ENOTDIR.
+ */
+static int open_real(const char *path)
+{
+    char name[NAME_SIZE];
+    size_t slashes;
+    int fd = own_open(AT_FDCWD, "/", DIRECTORY_FLAGS, 0);
+    for (size_t length; fd >= 0 && (length = first_component(path, &slashes)) > 0; path += slashes + length) {
+        if (length >= sizeof name) {
+            sys.close(fd);
+            return -ENAMETOOLONG;
+        }
+        memcpy(name, path + slashes, length);
+        name[length] = '\0';
+        int below = own_open(fd, name, DIRECTORY_FLAGS | O_NOFOLLOW, 0);
+        sys.close(fd);
+        fd = below;
+    }
+    return fd;
 }
 
 /*
@@ -70,7 +102,7 @@ int log_open_directory(struct log *log)
 {
     char *base = log->path + (log->base - log->path);
     base[-1] = '\0';
-    int error = open_directory(log->path[0] == '\0' ? "/" : log->path, &log->directory);
+    int error = take_directory(open_real(log->path), &log->directory);
     base[-1] = '/';
     if (log->rule->lock_dir == NULL) {
         log->lock.directory = log->directory.fd;
@@ -83,7 +115,7 @@ static int open_lock_directory(struct log *log)
     if (log->rule->lock_dir == NULL) {
         return 0;
     }
-    int error = open_directory(log->rule->lock_dir, &log->lock_directory);
+    int error = take_directory(own_open(AT_FDCWD, log->rule->lock_dir, DIRECTORY_FLAGS, 0), &log->lock_directory);
     log->lock.directory = log->lock_directory.fd;
     return error;
 }
@@ -115,27 +147,37 @@ void log_note_root(void)
     }
 }
 
+bool log_has_first_root(void)
+{
+    struct stat root;
+    return sys.fstatat(AT_FDCWD, "/", &root, 0) == 0 && root.st_ino == first_root.st_ino &&
+           root.st_dev == first_root.st_dev;
+}
+
 /*
  * Whether another directory has taken the place of the log's: it was moved away and made anew. Not so in a chroot, or
  * where something is mounted over it: there the log is where it was opened.
  */
 static bool has_successor(struct log *log)
 {
-    struct stat root;
     struct stat there;
     char *base = log->path + (log->base - log->path);
     base[-1] = '\0';
     int error = sys.fstatat(AT_FDCWD, log->path[0] == '\0' ? "/" : log->path, &there, 0);
     base[-1] = '/';
     return error == 0 && S_ISDIR(there.st_mode) && there.st_dev == log->directory.device &&
-           there.st_ino != log->directory.inode && sys.fstatat(AT_FDCWD, "/", &root, 0) == 0 &&
-           root.st_ino == first_root.st_ino && root.st_dev == first_root.st_dev;
+           there.st_ino != log->directory.inode && log_has_first_root();
 }
 
 void log_prove_directories(struct log *log)
 {
     if (!is_directory(&log->directory) || has_successor(log)) {
-        log_open_directory(log);
+        int error = log_open_directory(log);
+        if (error != 0 && log->directory.fd >= 0) {
+            log_failed(log, TROUBLE_DIRECTORY, "directory", error); /* it goes on where it is */
+        }
+    } else {
+        log_succeeded(log, TROUBLE_DIRECTORY);
     }
     if (log->rule->lock_dir != NULL && !is_directory(&log->lock_directory)) {
         open_lock_directory(log);

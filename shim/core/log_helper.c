@@ -84,6 +84,15 @@ static const char *diag_value(void)
     return "off";
 }
 
+/*
+ * Paths of programs are meant from the root directory that the process began with. In another one, whoever has filled
+ * it would choose what is run.
+ */
+static int launch_from_first_root(const struct launch *request)
+{
+    return log_has_first_root() ? launch(request) : -EXDEV;
+}
+
 /* Starts `mplogshim settle` for the log. 0 or -errno. */
 static int start_command(const struct log *log, const char *option)
 {
@@ -104,7 +113,7 @@ static int start_command(const struct log *log, const char *option)
         .arguments = arguments,
         .environment = environment.entries,
         .descriptors = {log->directory.fd, log->rule->lock_dir != NULL ? log->lock_directory.fd : -1}};
-    return launch(&request);
+    return launch_from_first_root(&request);
 }
 
 /* Starts the program of on_event. */
@@ -121,7 +130,7 @@ static int start_program(const struct log *log, const struct log_told *told)
                                    .arguments = arguments,
                                    .environment = environment.entries,
                                    .descriptors = {-1, -1}};
-    return launch(&request);
+    return launch_from_first_root(&request);
 }
 
 void log_expect_settling(struct log *log, int64_t generation, int64_t delay)

@@ -68,10 +68,6 @@ static int rotate_if_due(struct log *log, struct writer *writer)
         return -EAGAIN;
     }
     error = log_rotate(log, writer);
-    if (error == 0) {
-        struct stat live;
-        log->begun_of = sys.fstat(writer->fd, &live) == 0 ? live.st_ino : 0;
-    }
     return error != 0 ? error : 1;
 }
 

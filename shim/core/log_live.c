@@ -10,7 +10,6 @@
 #include "guard.h"
 #include "log_locks.h"
 #include "name.h"
-#include "own.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -34,10 +33,7 @@ bool log_prove(const struct writer *writer)
     return sys.fstat(writer->fd, &status) == 0 && S_ISREG(status.st_mode) && log_is_file(writer, &status);
 }
 
-/*
- * The flags with which another descriptor like this one is opened. Not O_NOFOLLOW: the program would see it in its
- * flags. New files are made with O_EXCL, and what is opened is compared with what lies there.
- */
+/* The flags with which another descriptor like this one is opened. */
 int log_open_flags(const struct writer *writer)
 {
     int flags = sys.fcntl(writer->fd, F_GETFL, 0);
@@ -71,7 +67,7 @@ static int replace(struct writer *writer, int fd, const struct stat *live, int64
  */
 static int open_as(const struct log *log, const struct writer *writer)
 {
-    int fd = own_open(log->directory.fd, log->base, log_open_flags(writer), 0);
+    int fd = log_open_as(log, log_open_flags(writer));
     if (fd != -EACCES || log_keeping) {
         return fd;
     }
@@ -214,7 +210,7 @@ int log_follow_alone(const struct writer *writer, int fd)
     if (error != 0 || log_is_file(&own, &live) || !S_ISREG(live.st_mode)) {
         return error;
     }
-    int other = own_open(log->directory.fd, log->base, log_open_flags(&own), 0);
+    int other = log_open_as(log, log_open_flags(&own));
     if (other < 0) {
         return other;
     }

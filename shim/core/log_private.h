@@ -67,6 +67,15 @@ bool log_is_file(const struct writer *writer, const struct stat *status);
 /* The flags for another descriptor of the live file like the writer's. */
 int log_open_flags(const struct writer *writer);
 
+/*
+ * Opens what lies at the live path: a plain file and nothing else, without following a link, without waiting. -EINVAL,
+ * -ELOOP; -EMLINK for one that somebody may have linked there. `flags` as log_open_flags makes them.
+ */
+int log_open_plain(const struct log *log, int flags);
+
+/* The same for a descriptor that becomes the program's, which sees in its flags what it asked for and no more. */
+int log_open_as(const struct log *log, int flags);
+
 /* Makes an empty new file, complete, under the pending name of a generation, in name[NAME_SIZE]. Returns a descriptor.
  */
 int log_prepare(const struct log *log, const struct writer *writer, const struct stat *before, int64_t generation,
@@ -78,8 +87,9 @@ void log_adopt(struct log *log, const struct writer *opener, int fd, const struc
 /* Whether fd is an open descriptor of exactly the file that the writer recorded. */
 bool log_prove(const struct writer *writer);
 
-/* At start: the root directory by which paths are meant. */
+/* At start: the root directory by which paths are meant; and whether it still is the process's. */
 void log_note_root(void);
+bool log_has_first_root(void);
 
 /* The lock file's name within its directory, in name[NAME_SIZE], of the log at `path`. 0 or -ENAMETOOLONG. */
 int log_name_lock(const struct rule *rule, const char *path, char *name);

@@ -7,7 +7,6 @@
 #include "line.h"
 #include "log_locks.h"
 #include "log_private.h"
-#include "own.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -115,7 +114,7 @@ bool log_ends_in_newline(struct log *log, off_t size)
 {
     char last = '\n';
     program_locks_note(log);
-    int fd = own_open(log->directory.fd, log->base, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+    int fd = log_open_plain(log, O_RDONLY);
     if (fd >= 0) {
         sys.pread(fd, &last, 1, size - 1);
         sys.close(fd);

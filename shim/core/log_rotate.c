@@ -7,6 +7,7 @@
 #include "log_private.h"
 
 #include "guard.h"
+#include "mode.h"
 #include "name.h"
 #include "own.h"
 #include "sys.h"
@@ -21,7 +22,6 @@ static int dress(const struct log *log, int fd, const struct stat *before)
 {
     uid_t owner = log->rule->owner != (uid_t)-1 ? log->rule->owner : before->st_uid;
     gid_t group = log->rule->group != (gid_t)-1 ? log->rule->group : before->st_gid;
-    mode_t mode = log->rule->mode >= 0 ? (mode_t)log->rule->mode : before->st_mode & 0777;
     struct stat made;
     int error = sys.fstat(fd, &made);
     if (error != 0) {
@@ -30,7 +30,13 @@ static int dress(const struct log *log, int fd, const struct stat *before)
     if ((made.st_uid != owner || made.st_gid != group) && sys.fchown(fd, owner, group) != 0) {
         sys.fchown(fd, (uid_t)-1, group); /* an unprivileged process keeps the group where it may */
     }
-    return sys.fchmod(fd, mode);
+    error = sys.fstat(fd, &made);
+    if (error != 0) {
+        return error;
+    }
+    return sys.fchmod(fd, log->rule->mode >= 0
+                              ? (mode_t)log->rule->mode
+                              : mode_without(before->st_mode, made.st_uid == owner, made.st_gid == group));
 }
 
 /*
@@ -221,6 +227,7 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
     *step = STEP_DONE;
     log->generation = generation + 1;
     log_set_begun(log, log_clock());
+    log->begun_of = live.st_ino;
     log_adopt(log, writer, fd, &live, generation + 1);
     log->unsettled = true;
     log->settle_at = 0;

@@ -6,7 +6,6 @@
 #include "line.h"
 #include "log_helper.h"
 #include "log_record.h"
-#include "own.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -122,8 +121,7 @@ ssize_t log_write_aside(const struct writer *writer, const struct iovec *vector,
     if (log == NULL || sys_confined || log->lock.fd < 0 || lockfile_generation(&log->lock) == writer->generation) {
         return -ESTALE;
     }
-    int fd =
-        own_open(log->directory.fd, log->base, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
+    int fd = log_open_plain(log, O_WRONLY | O_APPEND);
     if (fd < 0) {
         return -ESTALE;
     }
@@ -190,8 +188,7 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
  */
 static int rescue(struct log *log, struct writer *writer)
 {
-    int fd =
-        own_open(log->directory.fd, log->base, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
+    int fd = log_open_plain(log, O_WRONLY | O_APPEND);
     if (fd < 0) {
         return fd;
     }

@@ -134,8 +134,10 @@ int archive_repair(const struct archive_task *task, struct archives *archives)
     int error = archives->squeezed ? name_squeeze(task->base, hidden) : 0;
     if (error == 0 && archives->squeezed) {
         error = sys.unlinkat(task->directory, hidden, 0);
-        error = error == -ENOENT ? 0 : error;
-        archives->squeezed = error != 0;
+        archives->squeezed = error != 0 && error != -ENOENT;
+        if (error == -ENOENT || error == -EISDIR || error == -EPERM) {
+            error = 0; /* what somebody else put there is in the way of compression only */
+        }
     }
     if (error != 0 || !archives->clash) {
         return error;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ENTRIES_SIZE = 32768 };
 
@@ -109,17 +110,55 @@ static bool may_have_elders(const struct archive_task *task, const struct name *
     return young && name->generation >= (uint64_t)task->generation;
 }
 
+/* The hidden names that are no archive's, and whose files are the log's. */
+struct listing {
+    char fresh[NAME_SIZE];
+    char squeeze[NAME_SIZE];
+    bool sticky; /* everybody can make files here, and each is its maker's alone */
+    uid_t of_directory;
+    uid_t of_log;
+};
+
+static int begin_listing(const struct archive_task *task, struct listing *listing)
+{
+    struct stat directory;
+    struct stat live;
+    int error = name_fresh(task->base, listing->fresh);
+    error = error != 0 ? error : name_squeeze(task->base, listing->squeeze);
+    error = error != 0 ? error : sys.fstat(task->directory, &directory);
+    if (error != 0) {
+        return error;
+    }
+    listing->sticky = (directory.st_mode & S_ISVTX) != 0 && (directory.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+    listing->of_directory = directory.st_uid;
+    bool there = listing->sticky && sys.fstatat(task->directory, task->base, &live, AT_SYMLINK_NOFOLLOW) == 0 &&
+                 S_ISREG(live.st_mode);
+    listing->of_log = there ? live.st_uid : directory.st_uid;
+    return 0;
+}
+
+/*
+ * In a sticky directory a file with an archive's name may be anybody's, who could drive the archives out with it
+ * (backups, max_total). Rotations leave files of the log's owner, or of whoever may rotate there.
+ */
+static bool is_strangers(const struct listing *listing, const struct stat *status)
+{
+    uid_t owner = status->st_uid;
+    return listing->sticky && owner != 0 && owner != geteuid() && owner != listing->of_directory &&
+           owner != listing->of_log;
+}
+
 /*
  * A pending file that is empty was prepared and not used (or is just being prepared); one that has a second link is
  * the live file in the middle of a rotation without RENAME_EXCHANGE. Neither is an archive yet.
  */
-static int consider_pending(const struct archive_task *task, struct archives *archives, const char *file,
-                            const struct name *name)
+static int consider_pending(const struct archive_task *task, const struct listing *listing, struct archives *archives,
+                            const char *file, const struct name *name)
 {
     struct stat status;
     struct stat live;
     int error = sys.fstatat(task->directory, file, &status, AT_SYMLINK_NOFOLLOW);
-    if (error != 0 || !S_ISREG(status.st_mode)) {
+    if (error != 0 || !S_ISREG(status.st_mode) || is_strangers(listing, &status)) {
         return error == -ENOENT ? 0 : error;
     }
     bool is_live = status.st_nlink > 1 && sys.fstatat(task->directory, task->base, &live, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -134,62 +173,55 @@ static int consider_pending(const struct archive_task *task, struct archives *ar
     return add(task, archives, name, false);
 }
 
-static int is_foreign(const struct archive_task *task, const struct dirent64 *entry, bool *foreign)
+static int is_foreign(const struct archive_task *task, const struct listing *listing, const struct dirent64 *entry,
+                      bool *foreign)
 {
     struct stat status;
     *foreign = entry->d_type != DT_REG;
-    if (entry->d_type != DT_UNKNOWN) {
+    if (entry->d_type != DT_UNKNOWN && (*foreign || !listing->sticky)) {
         return 0;
     }
     int error = sys.fstatat(task->directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW);
-    *foreign = error != 0 || !S_ISREG(status.st_mode);
+    *foreign = error != 0 || !S_ISREG(status.st_mode) || is_strangers(listing, &status);
     return error == -ENOENT ? 0 : error;
 }
 
-/* The hidden names that are no archive's. */
-struct hidden {
-    char fresh[NAME_SIZE];
-    char squeeze[NAME_SIZE];
-};
-
-static int consider(const struct archive_task *task, const struct hidden *hidden, const struct dirent64 *entry,
+static int consider(const struct archive_task *task, const struct listing *listing, const struct dirent64 *entry,
                     struct archives *archives)
 {
     bool foreign;
     const char *file = entry->d_name;
     struct name name = name_parse(task->base, file);
-    archives->squeezed = archives->squeezed || strcmp(file, hidden->squeeze) == 0;
-    if (strcmp(file, hidden->fresh) == 0) {
+    archives->squeezed = archives->squeezed || strcmp(file, listing->squeeze) == 0;
+    if (strcmp(file, listing->fresh) == 0) {
         return add_unused(archives, file);
     }
     if (name.kind == NAME_PENDING) {
-        return consider_pending(task, archives, file, &name);
+        return consider_pending(task, listing, archives, file, &name);
     }
     if (name.kind != NAME_NUMBER && name.kind != NAME_TIME) {
         return 0;
     }
-    int error = is_foreign(task, entry, &foreign);
+    int error = is_foreign(task, listing, entry, &foreign);
     return error != 0 ? error : add(task, archives, &name, foreign);
 }
 
 /* In `between`, all that has a name is in the list already. */
-static int consider_new(const struct archive_task *task, const struct hidden *hidden, const struct dirent64 *entry,
+static int consider_new(const struct archive_task *task, const struct listing *listing, const struct dirent64 *entry,
                         struct archives *archives)
 {
     struct name name = name_parse(task->base, entry->d_name);
-    (void)hidden;
-    return name.kind == NAME_PENDING ? consider_pending(task, archives, entry->d_name, &name) : 0;
+    return name.kind == NAME_PENDING ? consider_pending(task, listing, archives, entry->d_name, &name) : 0;
 }
 
-typedef int consider_entry(const struct archive_task *task, const struct hidden *hidden, const struct dirent64 *entry,
+typedef int consider_entry(const struct archive_task *task, const struct listing *listing, const struct dirent64 *entry,
                            struct archives *archives);
 
 static int read_directory(const struct archive_task *task, struct archives *archives, consider_entry *consider_one)
 {
     _Alignas(struct dirent64) char entries[ENTRIES_SIZE];
-    struct hidden hidden;
-    int error = name_fresh(task->base, hidden.fresh);
-    error = error != 0 ? error : name_squeeze(task->base, hidden.squeeze);
+    struct listing listing;
+    int error = begin_listing(task, &listing);
     int fd = error != 0 ? error : archive_open_directory(task);
     if (fd < 0) {
         return fd;
@@ -199,7 +231,7 @@ static int read_directory(const struct archive_task *task, struct archives *arch
         error = size < 0 ? (int)size : 0;
         for (ssize_t at = 0; at < size && error == 0;) {
             const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
-            error = consider_one(task, &hidden, entry, archives);
+            error = consider_one(task, &listing, entry, archives);
             at += entry->d_reclen;
         }
     }

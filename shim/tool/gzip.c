@@ -1,5 +1,6 @@
 #include "gzip.h"
 
+#include "../core/mode.h"
 #include "../core/sys.h"
 
 #include <errno.h>
@@ -117,21 +118,6 @@ static int squeeze_file(const struct gzip_task *task, int plain, int hidden, con
     }
     free(squeeze);
     return error;
-}
-
-/* Permissions for a file whose owner or group could not be kept: whoever was one of those is one of the others now. */
-static mode_t mode_without(mode_t mode, bool owner, bool group)
-{
-    mode_t others = mode & 07;
-    mode_t kept = mode & 0777;
-    if (!owner) {
-        others &= mode >> 6;
-    }
-    if (!group) {
-        others &= mode >> 3;
-        kept &= ~(mode_t)070;
-    }
-    return (kept & ~(mode_t)07) | others;
 }
 
 static int copy_attributes(int hidden, const struct stat *status)

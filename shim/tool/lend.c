@@ -96,12 +96,15 @@ static bool lies_in_directory(const struct lender *lender, const struct statx *s
     return found;
 }
 
-/* Not by a file of somebody else's, nor by one that more people could write to than can to the log as it is now. */
+/*
+ * Not by a file of somebody else's, nor by one that more people could write to than can to the log as it is now, nor
+ * by one that has other names: it may have been linked here.
+ */
 static bool is_no_looser(const struct lender *lender, const struct statx *shown)
 {
     struct statx live;
     const unsigned others = S_IWGRP | S_IWOTH;
-    return look_at(lender->directory, lender->base, &live) && live.stx_uid == shown->stx_uid &&
+    return shown->stx_nlink == 1 && look_at(lender->directory, lender->base, &live) && live.stx_uid == shown->stx_uid &&
            live.stx_gid == shown->stx_gid && (shown->stx_mode & others & ~(unsigned)live.stx_mode) == 0;
 }
 
@@ -130,7 +133,7 @@ static int open_live(const struct lender *lender, int flags)
     struct statx live;
     int kept = flags & (O_ACCMODE | O_NONBLOCK | O_SYNC | O_DSYNC | O_NOATIME);
     int fd = openat(lender->directory, lender->base, kept | O_APPEND | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
-    if (fd >= 0 && !look_at(fd, "", &live)) {
+    if (fd >= 0 && (!look_at(fd, "", &live) || live.stx_nlink > 1)) { /* or somebody linked another file there */
         close(fd);
         return -1;
     }

@@ -175,7 +175,8 @@ static void nobody_may_read_what_he_could_not_read_before(void **state)
     bool kept = own == other;
     sys.fchown = fchown_as_user;
     may_give_groups = false;
-    assert_int_equal(mode_as_user(place, 0664, other), kept ? 0664 : 0604);
+    assert_int_equal(mode_as_user(place, 0664, other), kept ? 0664 : 0644);
+    assert_int_equal(mode_as_user(place, 0640, other), kept ? 0640 : 0600);
     assert_int_equal(mode_as_user(place, 0604, other), kept ? 0604 : 0600);
     assert_int_equal(mode_as_user(place, 0640, own), 0640);
     may_give_groups = true;

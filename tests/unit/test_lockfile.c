@@ -165,6 +165,91 @@ static void dangling_symbolic_link_makes_no_file(void **state)
     assert_false(temporary_exists(place->directory, "nothing"));
 }
 
+static int refusing_fchown(int fd, uid_t owner, gid_t group)
+{
+    (void)fd;
+    (void)owner;
+    (void)group;
+    return -EPERM;
+}
+
+static void link_lock_to(const struct place *place, const char *name)
+{
+    struct temporary_path other = temporary_path(place->directory, name);
+    struct temporary_path lock = temporary_path(place->directory, LOCK_NAME);
+    assert_int_equal(link(other.text, lock.text), 0);
+}
+
+static void assert_refuses_link_of(struct place *place, const char *text)
+{
+    struct temporary_path lock = temporary_path(place->directory, LOCK_NAME);
+    temporary_write(place->directory, "precious", text);
+    link_lock_to(place, "precious");
+    assert_int_equal(lockfile_open(&place->lockfile, &place->log), -EMLINK);
+    assert_int_equal(place->lockfile.fd, -1);
+    char *now = temporary_read(place->directory, "precious");
+    assert_string_equal(now, text);
+    free(now);
+    assert_int_equal(unlink(lock.text), 0);
+}
+
+/* Whoever may make links here would have root write a page over any file of its. */
+static void second_name_of_another_file_is_refused_and_not_written_to(void **state)
+{
+    struct place *place = *state;
+    char large[2 * MPLOGSHIM_PAGE_SIZE];
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    assert_refuses_link_of(place, "");
+    assert_refuses_link_of(place, "as it was");
+    assert_refuses_link_of(place, large);
+}
+
+static void lock_file_with_a_second_name_serves_but_its_policy_is_not_believed(void **state)
+{
+    struct place *place = *state;
+    assert_opens(place);
+    assert_true(lockfile_is_trusted(&place->lockfile));
+    struct temporary_path other = temporary_path(place->directory, ".other.log.lock");
+    struct temporary_path lock = temporary_path(place->directory, LOCK_NAME);
+    assert_int_equal(rename(lock.text, other.text), 0);
+    link_lock_to(place, ".other.log.lock");
+    assert_opens(place);
+    assert_false(lockfile_is_trusted(&place->lockfile));
+}
+
+/* Who puts a lock file beside a log of root's does not say when the log is due. */
+static void lock_file_of_somebody_who_has_not_the_log_is_strange(void **state)
+{
+    enum { SOMEBODY = 4711 };
+    struct place *place = *state;
+    struct temporary_path path = temporary_path(place->directory, LOCK_NAME);
+    assert_opens(place);
+    assert_false(place->lockfile.strange);
+    if (geteuid() != 0) {
+        return; /* only root can make a file another one's */
+    }
+    assert_int_equal(chown(path.text, SOMEBODY, (gid_t)-1), 0);
+    assert_opens(place);
+    assert_true(place->lockfile.strange);
+    place->log.st_uid = SOMEBODY;
+    assert_opens(place);
+    assert_false(place->lockfile.strange);
+}
+
+static void new_file_lets_nobody_write_who_could_not_write_to_the_log(void **state)
+{
+    struct stat status;
+    struct place *place = *state;
+    struct temporary_path path = temporary_path(place->directory, LOCK_NAME);
+    place->log.st_mode = S_IFREG | 0660;
+    place->log.st_gid = getegid() + 4711;
+    sys.fchown = refusing_fchown;
+    assert_opens(place);
+    assert_int_equal(stat(path.text, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0600);
+}
+
 static void directory_and_fifo_are_refused(void **state)
 {
     struct place *place = *state;
@@ -333,6 +418,10 @@ int main(void)
         TEST(generation_of_a_stranger_goes_back_to_one),
         TEST(symbolic_link_is_not_followed),
         TEST(dangling_symbolic_link_makes_no_file),
+        TEST(second_name_of_another_file_is_refused_and_not_written_to),
+        TEST(lock_file_with_a_second_name_serves_but_its_policy_is_not_believed),
+        TEST(lock_file_of_somebody_who_has_not_the_log_is_strange),
+        TEST(new_file_lets_nobody_write_who_could_not_write_to_the_log),
         TEST(directory_and_fifo_are_refused),
         TEST(file_that_comes_and_goes_is_opened_or_given_up),
         TEST(current_until_it_is_deleted_or_replaced),
