@@ -108,6 +108,7 @@ static ssize_t stream_write(void *cookie, const char *data, size_t size)
 static ssize_t stream_read(void *cookie, char *buffer, size_t size)
 {
     struct managed_stream *managed = cookie;
+    wide_orient(managed, -1); /* wide input has said so before */
     return read(managed->stream->_fileno, buffer, size);
 }
 

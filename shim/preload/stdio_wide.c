@@ -14,6 +14,9 @@
 
 int wide_orient(struct managed_stream *managed, int wanted)
 {
+    if (managed->orientation == 0 && (managed->stream->_flags & STREAM_PUTTING) != 0) {
+        managed->orientation = -1; /* by a function of libc's that no hook has seen */
+    }
     if (managed->orientation == 0) {
         managed->orientation = wanted;
     }
