@@ -26,6 +26,51 @@ EXPORT void backtrace_symbols_fd(void *const *addresses, int count, int fd)
     real.backtrace_symbols_fd(addresses, count, fd);
 }
 
+/* Written by a thread of libc's. */
+EXPORT int aio_write(struct aiocb *control)
+{
+    follow(control->aio_fildes);
+    return real.aio_write(control);
+}
+
+/* The same structure under another name. */
+EXPORT int aio_write64(struct aiocb64 *control)
+{
+    return aio_write((struct aiocb *)control);
+}
+
+/* libc's own abort follows, which is heard of by nobody: what is held must be out before. */
+static void write_out(void)
+{
+    int saved = errno;
+    descriptor_release_all();
+    errno = saved;
+}
+
+void __assert_fail(const char *text, const char *file, unsigned line, const char *function);
+EXPORT void __assert_fail(const char *text, const char *file, unsigned line, const char *function)
+{
+    write_out();
+    real.__assert_fail(text, file, line, function);
+    __builtin_unreachable();
+}
+
+void __assert_perror_fail(int error, const char *file, unsigned line, const char *function);
+EXPORT void __assert_perror_fail(int error, const char *file, unsigned line, const char *function)
+{
+    write_out();
+    real.__assert_perror_fail(error, file, line, function);
+    __builtin_unreachable();
+}
+
+void __assert(const char *text, const char *file, int line);
+EXPORT void __assert(const char *text, const char *file, int line)
+{
+    write_out();
+    real.__assert(text, file, line);
+    __builtin_unreachable();
+}
+
 EXPORT void psiginfo(const siginfo_t *information, const char *text)
 {
     follow(STDERR_FILENO);

@@ -6,6 +6,7 @@
 #ifndef MPLOGSHIM_REAL_H
 #define MPLOGSHIM_REAL_H
 
+#include <aio.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>

@@ -4,6 +4,10 @@
 
 #include "scene.h"
 
+#include <aio.h>
+#include <assert.h>
+#include <sys/resource.h>
+
 #include <execinfo.h>
 #include <syslog.h>
 
@@ -25,6 +29,55 @@ static void run_backtrace_symbols_fd(scene_function call)
     (void)call;
     backtrace_symbols_fd(none, 0, scene.fd);
     written_by_libc("");
+}
+
+/* Behind what was held, whoever writes it. */
+static void run_aio_write(scene_function call)
+{
+    int (*function)(struct aiocb *) = (int (*)(struct aiocb *))call;
+    write_unfinished(scene.fd);
+    struct aiocb control = {.aio_fildes = scene.fd,
+                            .aio_buf = scene.line,
+                            .aio_nbytes = strlen(scene.line),
+                            .aio_offset = raw_size(scene.log)};
+    note(scene.hook, function(&control));
+    while (aio_error(&control) == EINPROGRESS) {
+        raw_pause();
+    }
+    errno = SCENE_ERRNO;
+    written(scene.line, aio_return(&control));
+    write_after(scene.fd);
+}
+
+/* The message goes elsewhere; what was held is in the log. */
+static void before_assertion(void)
+{
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    errno = SCENE_ERRNO;
+    write_unfinished(scene.fd);
+    raw_syscall(SYS_dup3, raw_open("/dev/null", O_WRONLY), 2, 0);
+}
+
+static void run_assert_fail(scene_function call)
+{
+    (void)call;
+    before_assertion();
+    __assert_fail("false", "file", 1, "function");
+}
+
+static void run_assert_perror_fail(scene_function call)
+{
+    (void)call;
+    before_assertion();
+    __assert_perror_fail(1, "file", 1, "function");
+}
+
+static void run_assert(scene_function call)
+{
+    (void)call;
+    before_assertion();
+    __assert("false", "file", 1);
 }
 
 static void run_psiginfo(scene_function call)
@@ -104,6 +157,11 @@ static void run_vsyslog_chk(scene_function call)
 
 static const struct snippet snippets_libc[] = {
     {"backtrace_symbols_fd", run_backtrace_symbols_fd, CALL(backtrace_symbols_fd), 0},
+    {"aio_write", run_aio_write, CALL(aio_write), 0},
+    {"aio_write64", run_aio_write, CALL(aio_write64), 0},
+    {"__assert_fail", run_assert_fail, CALL(__assert_fail), ENDS},
+    {"__assert_perror_fail", run_assert_perror_fail, CALL(__assert_perror_fail), ENDS},
+    {"__assert", run_assert, CALL(__assert), ENDS},
     {"psiginfo", run_psiginfo, CALL(psiginfo), STANDARD},
     {"openlog", run_openlog, CALL(openlog), STANDARD},
     {"syslog", run_syslog, CALL(syslog), STANDARD},
