@@ -199,6 +199,66 @@ EXPORT wchar_t *fgetws_unlocked(wchar_t *string, int size, FILE *stream)
     return wide_orient(managed, 1) > 0 ? wide_get_string(managed, string, size) : NULL;
 }
 
+/* glibc's own would crash on a managed stream. A size that is too large for the room is its business to punish. */
+EXPORT wchar_t *__fgetws_chk(wchar_t *string, size_t room, int size, FILE *stream)
+{
+    bool fits = size <= 0 || (size_t)size <= room;
+    return fits ? fgetws(string, size, stream) : real.__fgetws_chk(string, room, size, stream);
+}
+
+EXPORT wchar_t *__fgetws_unlocked_chk(wchar_t *string, size_t room, int size, FILE *stream)
+{
+    bool fits = size <= 0 || (size_t)size <= room;
+    return fits ? fgetws_unlocked(string, size, stream) : real.__fgetws_unlocked_chk(string, room, size, stream);
+}
+
+static int scan(FILE *stream, const wchar_t *format, va_list arguments, int (*next)(FILE *, const wchar_t *, va_list))
+{
+    struct managed_stream *managed = stdio_route_wide(stream);
+    int state;
+    if (managed == NULL) {
+        return next(stream, format, arguments);
+    }
+    if (!lock_wide(managed, &state)) {
+        return EOF;
+    }
+    int result = wide_scan(managed, format, arguments, next);
+    stream_unlock(managed->stream, state);
+    return result;
+}
+
+/* The headers make the names of C99 of these. */
+extern int gnu_vfwscanf(FILE *stream, const wchar_t *format, va_list arguments) __asm__("vfwscanf");
+extern int gnu_fwscanf(FILE *stream, const wchar_t *format, ...) __asm__("fwscanf");
+
+EXPORT int gnu_vfwscanf(FILE *stream, const wchar_t *format, va_list arguments)
+{
+    return scan(stream, format, arguments, real.vfwscanf);
+}
+
+EXPORT int __isoc99_vfwscanf(FILE *stream, const wchar_t *format, va_list arguments)
+{
+    return scan(stream, format, arguments, real.__isoc99_vfwscanf);
+}
+
+EXPORT int gnu_fwscanf(FILE *stream, const wchar_t *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int result = scan(stream, format, arguments, real.vfwscanf);
+    va_end(arguments);
+    return result;
+}
+
+EXPORT int __isoc99_fwscanf(FILE *stream, const wchar_t *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int result = scan(stream, format, arguments, real.__isoc99_vfwscanf);
+    va_end(arguments);
+    return result;
+}
+
 EXPORT wint_t ungetwc(wint_t character, FILE *stream)
 {
     struct managed_stream *managed = stdio_route_wide(stream);

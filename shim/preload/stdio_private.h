@@ -177,6 +177,8 @@ int wide_put_string(struct managed_stream *managed, const wchar_t *string);
 int wide_print(struct managed_stream *managed, const wchar_t *format, va_list arguments);
 wint_t wide_get(struct managed_stream *managed);
 wchar_t *wide_get_string(struct managed_stream *managed, wchar_t *string, int size);
+int wide_scan(struct managed_stream *managed, const wchar_t *format, va_list arguments,
+              int (*next)(FILE *, const wchar_t *, va_list));
 wint_t wide_unget(struct managed_stream *managed, wint_t character);
 
 #endif

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int wide_orient(struct managed_stream *managed, int wanted)
 {
@@ -137,11 +138,7 @@ wint_t wide_get(struct managed_stream *managed)
     for (;;) {
         int byte = getc_unlocked(managed->stream);
         if (byte == EOF) {
-            if (mbsinit(&managed->read_state) == 0) { /* the file ends within a character */
-                memset(&managed->read_state, 0, sizeof managed->read_state);
-                set_error_flag(managed);
-                errno = EILSEQ;
-            }
+            memset(&managed->read_state, 0, sizeof managed->read_state); /* the file may end within a character */
             return WEOF;
         }
         char letter = (char)byte;
@@ -183,6 +180,49 @@ wchar_t *wide_get_string(struct managed_stream *managed, wchar_t *string, int si
     }
     string[count] = L'\0';
     return string;
+}
+
+/*
+ * Scanning is glibc's, on a stream of its own that begins where this one is: they share the offset, and nothing is
+ * buffered in this one, before nor after.
+ */
+static int scan_at(struct managed_stream *managed, FILE *plain, const wchar_t *format, va_list arguments,
+                   int (*next)(FILE *, const wchar_t *, va_list))
+{
+    FILE *stream = managed->stream;
+    int result = next(plain, format, arguments);
+    int error = errno;
+    off_t end = real.ftello(plain);
+    stream->_flags |= plain->_flags & (STREAM_EOF | STREAM_ERROR);
+    real.fclose(plain);
+    if (end >= 0) {
+        lseek(stream->_fileno, end, SEEK_SET);
+    }
+    stream->_offset = -1; /* what glibc remembers of it is no longer so */
+    errno = error;
+    return result;
+}
+
+int wide_scan(struct managed_stream *managed, const wchar_t *format, va_list arguments,
+              int (*next)(FILE *, const wchar_t *, va_list))
+{
+    FILE *stream = managed->stream;
+    if ((stream->_flags & STREAM_NO_READS) != 0) {
+        errno = EBADF;
+        return EOF;
+    }
+    int saved = errno;
+    int fd = stream_flush(managed) == 0 ? real.fcntl(stream->_fileno, F_DUPFD_CLOEXEC, 0) : -1;
+    FILE *plain = fd >= 0 ? real.fdopen(fd, "r") : NULL;
+    if (plain == NULL) {
+        if (fd >= 0) {
+            real.close(fd);
+        }
+        set_error_flag(managed);
+        return EOF;
+    }
+    errno = saved;
+    return scan_at(managed, plain, format, arguments, next);
 }
 
 wint_t wide_unget(struct managed_stream *managed, wint_t character)

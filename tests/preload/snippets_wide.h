@@ -11,6 +11,12 @@
 extern int __fwprintf_chk(FILE *stream, int flag, const wchar_t *format, ...);
 extern int __wprintf_chk(int flag, const wchar_t *format, ...);
 extern int __vfwprintf_chk(FILE *stream, int flag, const wchar_t *format, va_list arguments);
+extern wchar_t *__fgetws_chk(wchar_t *string, size_t room, int size, FILE *stream);
+extern wchar_t *__fgetws_unlocked_chk(wchar_t *string, size_t room, int size, FILE *stream);
+extern int gnu_fwscanf(FILE *stream, const wchar_t *format, ...) __asm__("fwscanf");
+extern int gnu_vfwscanf(FILE *stream, const wchar_t *format, va_list arguments) __asm__("vfwscanf");
+extern int __isoc99_fwscanf(FILE *stream, const wchar_t *format, ...);
+extern int __isoc99_vfwscanf(FILE *stream, const wchar_t *format, va_list arguments);
 extern int __vwprintf_chk(int flag, const wchar_t *format, va_list arguments);
 
 #define WIDE_TEXT  L"\u00e9t\u00e9 7\n"
@@ -191,6 +197,47 @@ static void run_fgetws(scene_function call)
     write_after_reading(stream);
 }
 
+static void run_fgetws_chk(scene_function call)
+{
+    wchar_t *(*function)(wchar_t *, size_t, int, FILE *) = (wchar_t * (*)(wchar_t *, size_t, int, FILE *)) call;
+    wchar_t text[64] = L"";
+    FILE *stream = reading_stream();
+    note(scene.hook, function(text, 64, 64, stream) == text);
+    note("length", (long)wcslen(text));
+    note("first", (long)text[0]);
+    write_after_reading(stream);
+}
+
+static void run_fwscanf(scene_function call)
+{
+    int (*function)(FILE *, const wchar_t *, ...) = (int (*)(FILE *, const wchar_t *, ...))call;
+    wchar_t text[64] = L"";
+    FILE *stream = reading_stream();
+    note(scene.hook, function(stream, L"%63ls", text));
+    note("length", (long)wcslen(text));
+    note("first", (long)text[0]);
+    write_after_reading(stream);
+}
+
+static int scan_list(int (*function)(FILE *, const wchar_t *, va_list), FILE *stream, const wchar_t *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int result = function(stream, format, arguments);
+    va_end(arguments);
+    return result;
+}
+
+static void run_vfwscanf(scene_function call)
+{
+    wchar_t text[64] = L"";
+    FILE *stream = reading_stream();
+    note(scene.hook, scan_list((int (*)(FILE *, const wchar_t *, va_list))call, stream, L"%63ls", text));
+    note("length", (long)wcslen(text));
+    note("first", (long)text[0]);
+    write_after_reading(stream);
+}
+
 static void run_ungetwc(scene_function call)
 {
     (void)call;
@@ -225,6 +272,12 @@ static const struct snippet snippets_wide[] = {
     {"getwc_unlocked", run_fgetwc, CALL(getwc_unlocked), OPENS},
     {"fgetws", run_fgetws, CALL(fgetws), OPENS},
     {"fgetws_unlocked", run_fgetws, CALL(fgetws_unlocked), OPENS},
+    {"__fgetws_chk", run_fgetws_chk, CALL(__fgetws_chk), OPENS},
+    {"__fgetws_unlocked_chk", run_fgetws_chk, CALL(__fgetws_unlocked_chk), OPENS},
+    {"fwscanf", run_fwscanf, CALL(gnu_fwscanf), OPENS},
+    {"__isoc99_fwscanf", run_fwscanf, CALL(__isoc99_fwscanf), OPENS},
+    {"vfwscanf", run_vfwscanf, CALL(gnu_vfwscanf), OPENS},
+    {"__isoc99_vfwscanf", run_vfwscanf, CALL(__isoc99_vfwscanf), OPENS},
     {"ungetwc", run_ungetwc, CALL(ungetwc), OPENS},
 };
 
