@@ -5,6 +5,7 @@
 
 #include "core/sys.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,12 @@ struct cookie_file {
     FILE file;
     const void *functions;
     struct managed_stream *cookie;
+};
+
+/* The beginning of what glibc keeps for the wide characters of a stream. */
+struct wide_file {
+    wchar_t *read_ptr, *read_end, *read_base;
+    wchar_t *write_base, *write_ptr, *write_end;
 };
 
 /* The table that all cookie streams have: how they are told from glibc's other streams. */
@@ -75,6 +82,31 @@ static struct iovec pending_of(const FILE *original)
     return pending;
 }
 
+/* The same of wide characters, which are converted only when they are written. 0 or -errno. */
+static int write_wide_pending(struct managed_stream *managed, FILE *original)
+{
+    enum { PIECE = 1024 };
+    char bytes[PIECE + MB_LEN_MAX];
+    struct wide_file *wide = (struct wide_file *)original->_wide_data;
+    wchar_t *end = wide->write_ptr;
+    int result = 0;
+    wide->write_ptr = wide->write_base;
+    for (wchar_t *next = wide->write_base; next < end && result == 0;) {
+        size_t used = 0;
+        while (next < end && used < PIECE) {
+            size_t length = wcrtomb(bytes + used, *next++, &managed->write_state);
+            if (length != (size_t)-1) {
+                used += length;
+            } else {
+                memset(&managed->write_state, 0, sizeof managed->write_state); /* as lost as in glibc */
+            }
+        }
+        struct iovec vector[2] = {{bytes, used}, {NULL, 0}};
+        result = write_all(managed->stream, vector);
+    }
+    return result;
+}
+
 /* Written or not, it is gone, as in a stream of glibc's; and putc_unlocked, inlined, must not put anything there. */
 static void drop_pending(FILE *original)
 {
@@ -87,7 +119,8 @@ static int write_out(struct managed_stream *managed, struct iovec *own)
     FILE *original = atomic_load(&managed->original);
     struct iovec vector[2] = {pending_of(original), *own};
     bool pending = vector[0].iov_len > 0;
-    int result = write_all(managed->stream, vector);
+    int result = original != NULL && original->_mode > 0 ? write_wide_pending(managed, original) : 0;
+    result = result == 0 ? write_all(managed->stream, vector) : result;
     if (pending) {
         drop_pending(original);
     }

@@ -276,6 +276,21 @@ static void case_wide(void)
     note_size("a.log");
 }
 
+/* Wide text that was buffered before goes first. */
+static void case_wide_pending(void)
+{
+    FILE *saved = stdout;
+    note("wprintf", wprintf(L"pending \xe4\n"));
+    put_on("a.log", 1);
+    note("fpending", (long long)__fpending(saved));
+    note("wprintf", wprintf(L"log \x20ac\n"));
+    note("fputws", fputws(L"more\n", saved) >= 0);
+    note("fflush", fflush(stdout));
+    note_size("a.log");
+    note("fpending", (long long)__fpending(saved));
+    note("wprintf", wprintf(L"last\n"));
+}
+
 /* What was buffered before the redirection goes to the log, through the library, when it is flushed. */
 static void case_pending_at_exit(void)
 {
@@ -407,6 +422,7 @@ static const struct {
     {"closed_behind", case_closed_behind},
     {"too_large", case_too_large},
     {"wide", case_wide},
+    {"wide_pending", case_wide_pending},
     {"pending_at_exit", case_pending_at_exit},
     {"pending_at_flush", case_pending_at_flush},
     {"signal_handler", case_signal_handler},
