@@ -51,6 +51,18 @@ static void truncate_rotates(void)
     CHECK_TEXT(history("other.log"), "x\n");
 }
 
+/* The O_APPEND of a log that was opened to be truncated is the library's own: the kernel's refusals are not shown. */
+static void truncated_takes_copies(void)
+{
+    make_file("app.log", "before\n");
+    make_file("source", "copied\n");
+    int source = open("source", O_RDONLY);
+    int fd = open("app.log", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    CHECK_EQUAL(fcntl(fd, F_GETFL) & O_APPEND, 0);
+    CHECK_EQUAL(sendfile(fd, source, NULL, 100), 7);
+    CHECK_TEXT(history("app.log"), "before\ncopied\n");
+}
+
 static void truncate_ignored(void)
 {
     make_file("app.log", "before\n");
@@ -346,6 +358,7 @@ int main(int count, char **arguments)
     static const char *const allow[] = {"MPLOGSHIM_TRUNCATE=allow", NULL};
     static const struct test tests[] = {
         {"o_trunc_rotates_by_default", "*.log", truncate_rotates, NULL, NULL},
+        {"a_log_opened_to_be_truncated_takes_copies", "*.log", truncated_takes_copies, NULL, NULL},
         {"o_trunc_appends_with_truncate_ignore", "app.log", truncate_ignored, ignore, NULL},
         {"o_trunc_truncates_with_truncate_allow", "app.log", truncate_allowed, allow, NULL},
         {"o_trunc_shows_the_flags_that_were_asked_for", "app.log", truncate_shows_no_append, NULL, NULL},
