@@ -22,12 +22,12 @@
 enum { PASSED = 3 };
 
 struct passing {
+    struct iovec vector;
+    struct msghdr message;
     union {
         struct cmsghdr header;
         char room[CMSG_SPACE(PASSED * sizeof(int))];
     } control;
-    struct iovec vector;
-    struct msghdr message;
 };
 
 static struct msghdr *prepare(struct passing *passing, const int *fds)
