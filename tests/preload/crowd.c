@@ -1,72 +1,10 @@
 /* Many threads, processes and signal handlers on one log that is rotated all the time: an exact account. */
-#include "test.h"
+#include "crowd.h"
 
 #include <setjmp.h>
-#include <sys/mman.h>
 #include <sys/time.h>
 
 #define SMALL "app.log,max_bytes=2000"
-
-enum { WRITERS = 16 };
-
-/* Shared with children: how many lines of each writer were acknowledged. */
-static volatile int *acknowledged;
-
-static void share_counters(void)
-{
-    acknowledged = mmap(NULL, WRITERS * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-}
-
-static bool write_numbered(int fd, int writer, int number)
-{
-    char line[64];
-    int length = snprintf(line, sizeof line, "writer %02d line %06d of some length\n", writer, number);
-    return write(fd, line, (size_t)length) == length;
-}
-
-static void write_lines(int fd, int writer, int lines)
-{
-    for (int i = 0; i < lines; i++) {
-        if (!write_numbered(fd, writer, i)) {
-            test_fail(__LINE__, "writer %d: write: errno %d", writer, errno);
-            return;
-        }
-        acknowledged[writer] = i + 1;
-    }
-}
-
-/*
- * Every line whole, each writer's in order, each once, and as many as were acknowledged: one more if the writer was
- * killed after its write and before it could count it.
- */
-static void check_account(int writers, int slack)
-{
-    int next[WRITERS] = {0};
-    char *text = history("app.log");
-    int bad = 0;
-    for (char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
-        int writer, number, length = 0;
-        if (sscanf(line, "writer %2d line %6d of some length%n", &writer, &number, &length) != 2 ||
-            line[length] != '\n' || length != 36 || writer < 0 || writer >= writers || number != next[writer]) {
-            if (bad++ < 3) {
-                test_fail(__LINE__, "torn, lost, doubled or out of order: \"%.60s\"", line);
-            }
-        } else {
-            next[writer]++;
-        }
-        if (strchr(line, '\n') == NULL) {
-            break;
-        }
-    }
-    for (int i = 0; i < writers; i++) {
-        if (next[i] < acknowledged[i] || next[i] > acknowledged[i] + slack) {
-            test_fail(__LINE__, "writer %d: %d lines found, %d acknowledged", i, next[i], acknowledged[i]);
-        }
-    }
-    CHECK(archives("app.log") >= 3);
-    CHECK_EQUAL(messages("mplogshim"), 0);
-    free(text);
-}
 
 struct work {
     int fd;

@@ -1,12 +1,14 @@
 // stdio_streams SITUATION LOG: writes numbered lines to LOG by every kind of C++ stream, mixed with C's.
 //
 // SITUATION: "inherited" (the caller has redirected 1 and 2 to LOG), "dup2" and "freopen" (redirected here, after the
-// streams were used, as daemons do), each also as "..._unsynced" (without sync_with_stdio), or "file" (ofstream).
+// streams were used, as daemons do), each also as "..._unsynced" (without sync_with_stdio), "file" (ofstream), or
+// "uncaught": writes the beginning of a line and ends by an exception that nobody catches.
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>
 #include <iostream>
+#include <stdexcept>
 #include <string>
 #include <unistd.h>
 
@@ -41,6 +43,13 @@ static void write_file(const char *log)
     second << "unflushed at exit " << second.is_open() << stream.good() << '\n';
 }
 
+static void throw_in_mid_line(const char *log)
+{
+    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    if (write(fd, "complete\nbegin", 14) == 14)
+        throw std::runtime_error("nobody catches this");
+}
+
 static bool redirect(const std::string &situation, const char *log)
 {
     std::cout << "before" << std::endl;
@@ -62,6 +71,8 @@ int main(int count, char *arguments[])
         write_file(arguments[2]);
         return 0;
     }
+    if (situation == "uncaught")
+        throw_in_mid_line(arguments[2]);
     if (situation.find("inherited") != 0 && !redirect(situation, arguments[2]))
         return 1;
     write_lines();

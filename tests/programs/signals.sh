@@ -7,15 +7,18 @@ interrupted=$build/tests/interrupted
 seconds=${SIGNALS_SECONDS:-1}
 time_limit=$((60 + 2 * seconds))
 
-# Interrupts for that long, beside another process that writes as well, and settles the account. Signals came by
-# the hundred.
+# Interrupts for that long, beside another process that writes as well and never waits long, and settles the account.
+# Signals came by the hundred.
 interrupt() { # KEY=VALUE,... OPTION...
     local record records=()
-    new_log "naming=time,$1"
+    new_log "naming=time,lock_timeout=500ms,$1"
+    export MPLOGSHIM_DIAG=$directory/said
     start "$writer" write "$log" 400 $((seconds * 500)) 500
     shim "$interrupted" "${@:2}" "$log" "$directory/told" "$seconds" | tee "$directory/happened"
     ((PIPESTATUS[0] == 0))
     finish
+    cat "$MPLOGSHIM_DIAG" 2>/dev/null || true
+    [ ! -s "$MPLOGSHIM_DIAG" ]
     for record in "$directory"/told.*; do
         records+=("${record##*.}=@$record")
     done
@@ -54,8 +57,14 @@ handlers_may_jump() {
     (($(happened jumps) >= seconds * 5))
 }
 
-handlers_may_do_everything_in_many_threads() {
-    interrupt max_bytes=32K --threads 6 --fork --exit --jump
+handlers_may_fork_and_jump_in_many_threads() {
+    interrupt max_bytes=32K --threads 6 --fork --jump
+    (($(happened forks) >= seconds))
+}
+
+# Not with forks: a child outlives the process that it was to be waited for by.
+handlers_may_end_the_process_and_jump_in_many_threads() {
+    interrupt max_bytes=32K --threads 6 --exit --jump
     (($(happened exits) >= seconds))
 }
 
@@ -66,4 +75,5 @@ run_tests \
     handlers_may_fork \
     handlers_may_end_the_process \
     handlers_may_jump \
-    handlers_may_do_everything_in_many_threads
+    handlers_may_fork_and_jump_in_many_threads \
+    handlers_may_end_the_process_and_jump_in_many_threads
