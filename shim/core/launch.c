@@ -17,6 +17,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -57,8 +58,8 @@ static struct slot passing;   /* of the one that does not stay */
 static struct slots *staying; /* NULL until needed */
 static uint32_t let_go;       /* so many of `ended` were looked after */
 static char stack[STACK_SIZE] __attribute__((aligned(16)));
-static bool adopts;       /* orphans come to this process, or to one that it is forked from */
-static uint32_t launcher; /* the thread whose turn it is to look after the slots, or 0 */
+static atomic_bool adopts; /* orphans come to this process, or to one that it is forked from */
+static uint32_t launcher;  /* the thread whose turn it is to look after the slots, or 0 */
 
 int (*launch_clone)(int (*function)(void *), void *stack, int flags, void *argument, ...) = clone;
 

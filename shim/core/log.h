@@ -12,6 +12,7 @@
 #include "diag.h"
 #include "lockfile.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -38,6 +39,17 @@ struct writer {
 };
 
 enum { LOG_HOLD_MAX = 65536 };
+
+/* How much it holds, for those who look without the log's lock: it changes under that. */
+static inline uint32_t writer_held(const struct writer *writer)
+{
+    return __atomic_load_n(&writer->held, __ATOMIC_RELAXED);
+}
+
+static inline void writer_set_held(struct writer *writer, size_t bytes)
+{
+    __atomic_store_n(&writer->held, (uint32_t)bytes, __ATOMIC_RELAXED);
+}
 
 enum log_trouble {
     TROUBLE_LOCK,
@@ -103,10 +115,10 @@ struct log {
     bool kept;        /* somebody else rotates: a keeper was there when it was last needed */
     int64_t ask_at;   /* monotonic nanoseconds: not before, the keeper is asked again */
     int64_t keep_at;  /* the same for starting one */
-    bool unsettled;   /* there is work for the helper */
-    int64_t settle_at;    /* monotonic nanoseconds: not before, it is looked for */
-    int64_t settle_pause; /* nanoseconds from one look to the next */
-    uint32_t told_count;
+    atomic_bool unsettled;        /* there is work for the helper */
+    _Atomic int64_t settle_at;    /* monotonic nanoseconds: not before, it is looked for */
+    _Atomic int64_t settle_pause; /* nanoseconds from one look to the next */
+    _Atomic uint32_t told_count;
     struct log_told told[LOG_TOLD_MAX];
     struct program_locks program_locks;
     char differences[LOG_DETAIL_SIZE - 32]; /* in the making: signal stacks are small */

@@ -177,21 +177,30 @@ static void tell_failure(struct log *log)
     }
 }
 
+static bool is_settled(const struct log *log)
+{
+    int64_t settled;
+    int64_t generation = log->lock.fd < 0 ? -1 : lockfile_generation(&log->lock);
+    return generation >= 0 && lockfile_read(&log->lock, LOCKFILE_SETTLED, &settled) && settled == generation;
+}
+
 /*
  * The helper reads the generation once more after it has given up its lock, and the generation was advanced before this
  * looks at that lock: no rotation is forgotten between the two.
  */
 static void start_helper(struct log *log)
 {
-    int64_t settled;
-    int64_t generation = log->lock.fd < 0 ? -1 : lockfile_generation(&log->lock);
-    if (generation < 0) {
-        look_later(log);
+    log->unsettled = false; /* before the look: another thread's rotation after it says so again */
+    if (is_settled(log)) {
+        if (log->trouble[TROUBLE_ARCHIVE] && log_lock(log) == 0) {
+            log_succeeded(log, TROUBLE_ARCHIVE);
+            log_unlock(log);
+        }
         return;
     }
-    if (lockfile_read(&log->lock, LOCKFILE_SETTLED, &settled) && settled == generation) {
-        log->unsettled = false;
-        log_succeeded(log, TROUBLE_ARCHIVE);
+    log->unsettled = true;
+    if (log->lock.fd < 0) {
+        look_later(log);
         return;
     }
     tell_failure(log);

@@ -192,7 +192,7 @@ static struct writer *add_writer(struct log *log, const struct writer *kind)
         char *tail = writer->tail;
         *writer = *kind;
         writer->tail = tail;
-        writer->held = 0;
+        writer_set_held(writer, 0);
         writer->log = log;
         writer->next = __atomic_load_n(&log->writers, __ATOMIC_RELAXED);
         while (!__atomic_compare_exchange_n(&log->writers, &writer->next, writer, false, __ATOMIC_RELEASE,
@@ -277,7 +277,7 @@ void log_detach(struct writer *writer)
     if (mine) {
         unlink_writer(log, writer);
         writer->log = NULL;
-        writer->held = 0;
+        writer_set_held(writer, 0);
     }
     guard_mutex_unlock(&log->mutex);
     if (!mine) {
@@ -336,7 +336,7 @@ struct writer *log_writer_of(const struct stat *status)
 void log_visit_held(void (*visit)(struct writer *writer))
 {
     for (size_t i = 0; i < writer_count; i++) {
-        if (writer_at(i)->log != NULL && writer_at(i)->held > 0) {
+        if (writer_at(i)->log != NULL && writer_held(writer_at(i)) > 0) {
             visit(writer_at(i));
         }
     }

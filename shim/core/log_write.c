@@ -36,13 +36,13 @@ static size_t bytes_for_now(struct writer *writer, const struct iovec *vector, i
 static void hold_back(struct writer *writer, const struct iovec *vector, int count, size_t from, size_t total)
 {
     line_copy(vector, count, from, total - from, writer->tail + writer->held);
-    writer->held += (uint32_t)(total - from);
+    writer_set_held(writer, writer->held + total - from);
 }
 
 /* The first `written` of the held bytes are out. */
 static void drop_held(struct writer *writer, size_t written)
 {
-    writer->held -= (uint32_t)written;
+    writer_set_held(writer, writer->held - written);
     memmove(writer->tail, writer->tail + written, writer->held);
 }
 
@@ -94,7 +94,7 @@ static ssize_t write_with_held(struct log *log, struct writer *writer, const str
         drop_held(writer, (size_t)written);
         return record.error != 0 ? record.error : -ESTALE;
     }
-    writer->held = 0;
+    writer_set_held(writer, 0);
     return written - (ssize_t)held;
 }
 
@@ -143,8 +143,17 @@ static ssize_t write_unlocked(const struct writer *writer, int fd, const struct 
 static ssize_t write_as_writer(struct log *log, struct writer *writer, int fd, const struct iovec *vector, int count,
                                off_t offset, int flags, enum log_hold hold)
 {
+    uint64_t before = 0;
     if (log_lock(log) != 0) {
         return write_unlocked(writer, fd, vector, count, flags);
+    }
+    /*
+     * Held bytes are written or kept, not both: no signal handler jumps out in between. Whole lines, the most of all
+     * writes, need no such care.
+     */
+    bool defer = writer->held > 0 || (hold != HOLD_NONE && !record_ends_in_newline(vector, count));
+    if (defer) {
+        before = sys_signals_defer();
     }
     ssize_t result = -ESTALE;
     if (writer->log == log && writer->fd == fd) {
@@ -155,6 +164,9 @@ static ssize_t write_as_writer(struct log *log, struct writer *writer, int fd, c
         }
     }
     log_unlock(log);
+    if (defer) {
+        sys_signals_resume(before);
+    }
     return result;
 }
 
@@ -162,22 +174,10 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
                   enum log_hold hold)
 {
     struct log *log = writer->log;
-    uint64_t before = 0;
     if (log == NULL) {
         return -ESTALE;
     }
-    /*
-     * Held bytes are written or kept, not both: no signal handler jumps out in between. Whole lines, the most of all
-     * writes, need no such care.
-     */
-    bool defer = writer->held > 0 || (hold != HOLD_NONE && !record_ends_in_newline(vector, count));
-    if (defer) {
-        before = sys_signals_defer();
-    }
     ssize_t result = write_as_writer(log, writer, fd, vector, count, offset, flags, hold);
-    if (defer) {
-        sys_signals_resume(before);
-    }
     log_helper_call(log);
     return result;
 }
@@ -206,7 +206,7 @@ static int rescue(struct log *log, struct writer *writer)
 int log_rescue(struct writer *writer)
 {
     struct log *log = writer->log;
-    if (log == NULL || writer->held == 0 || log_lock(log) != 0) {
+    if (log == NULL || writer_held(writer) == 0 || log_lock(log) != 0) {
         return 0;
     }
     int error = writer->log == log && writer->held > 0 ? rescue(log, writer) : 0;
@@ -217,14 +217,14 @@ int log_rescue(struct writer *writer)
 int log_release(struct writer *writer, int fd)
 {
     struct log *log = writer->log;
-    if (log == NULL || writer->held == 0) {
+    if (log == NULL || writer_held(writer) == 0) {
         return 0;
     }
     if (log_lock(log) != 0) {
         /* Another thread has been stuck for long: the bytes go out as they are. */
         const struct iovec piece = {.iov_base = writer->tail, .iov_len = writer->held};
         ssize_t written = write_unlocked(writer, fd, &piece, 1, 0);
-        writer->held = 0;
+        writer_set_held(writer, 0);
         return written < 0 ? (int)written : 0;
     }
     ssize_t result = 0;

@@ -119,18 +119,24 @@ static void note_number(int fd)
 
 int own_adopt(int *holder)
 {
-    int moved = holder_count < OWN_MAX ? move_high(*holder) : -EMFILE;
+    int moved = move_high(*holder);
     sys.close(*holder);
     *holder = -1;
     if (moved < 0) {
         return moved;
     }
     guard_mutex_lock(&lock, 0);
-    *holder = moved;
-    holders[holder_count++] = holder;
-    note_number(moved);
+    bool fits = holder_count < OWN_MAX;
+    if (fits) {
+        *holder = moved;
+        holders[holder_count++] = holder;
+        note_number(moved);
+    }
     guard_mutex_unlock(&lock);
-    return 0;
+    if (!fits) {
+        sys.close(moved);
+    }
+    return fits ? 0 : -EMFILE;
 }
 
 void own_close(int *holder)

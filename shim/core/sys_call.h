@@ -8,9 +8,12 @@
 #ifndef MPLOGSHIM_SYS_CALL_H
 #define MPLOGSHIM_SYS_CALL_H
 
+/* Inlined in any case: code outside of the process (launch_private.h) must not come by a sanitizer's. */
+#define SYS_CALL_INLINE static inline __attribute__((always_inline))
+
 #if defined(__x86_64__)
 #define MPLOGSHIM_SYS_CALL 1
-static inline long sys_call(long number, long a, long b, long c, long d, long e, long f)
+SYS_CALL_INLINE long sys_call(long number, long a, long b, long c, long d, long e, long f)
 {
     long result;
     register long r10 __asm__("r10") = d;
@@ -24,7 +27,7 @@ static inline long sys_call(long number, long a, long b, long c, long d, long e,
 }
 #elif defined(__aarch64__)
 #define MPLOGSHIM_SYS_CALL 1
-static inline long sys_call(long number, long a, long b, long c, long d, long e, long f)
+SYS_CALL_INLINE long sys_call(long number, long a, long b, long c, long d, long e, long f)
 {
     register long x8 __asm__("x8") = number;
     register long x0 __asm__("x0") = a;
@@ -39,7 +42,7 @@ static inline long sys_call(long number, long a, long b, long c, long d, long e,
 #else
 #include <errno.h>
 #include <unistd.h>
-static inline long sys_call(long number, long a, long b, long c, long d, long e, long f)
+SYS_CALL_INLINE long sys_call(long number, long a, long b, long c, long d, long e, long f)
 {
     int saved = errno;
     long result = syscall(number, a, b, c, d, e, f);

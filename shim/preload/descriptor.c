@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -25,7 +26,7 @@ enum { TABLE_SIZE = 1 << 20, PAGE_WORDS = 1024 };
 static uintptr_t **table; /* NULL: inert */
 static const struct config *config;
 static uint32_t look_mutex;
-static int highest_managed = -1;
+static atomic_int highest_managed = -1;
 
 /* A number that became the shim's own is unknown, whatever it was before: descriptor_managed asks. */
 static void note_own(int fd)
@@ -95,8 +96,8 @@ void descriptor_set_state(int fd, uintptr_t state)
     if (page == NULL) {
         return; /* no memory: it stays unknown and is looked at each time */
     }
-    if (state > DESCRIPTOR_LOCK && fd > highest_managed) {
-        highest_managed = fd;
+    int highest = highest_managed;
+    while (state > DESCRIPTOR_LOCK && fd > highest && !atomic_compare_exchange_weak(&highest_managed, &highest, fd)) {
     }
     __atomic_store_n(&page[fd % PAGE_WORDS], state, __ATOMIC_RELEASE);
 }

@@ -12,10 +12,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
-static volatile bool holds_nothing;
+static atomic_bool holds_nothing;
 
 /*
  * The same as writev at offset -1; not that, because only the kernel may look at a vector that may be bad, unless a
@@ -182,7 +183,7 @@ int descriptor_release(int fd)
 {
     struct rare rare;
     struct writer *writer = descriptor_writer(fd);
-    if (writer == NULL || writer->held == 0 || !rare_enter(&rare)) {
+    if (writer == NULL || writer_held(writer) == 0 || !rare_enter(&rare)) {
         return 0;
     }
     int error = log_release(writer, fd);
@@ -193,7 +194,7 @@ int descriptor_release(int fd)
 size_t descriptor_held(int fd)
 {
     const struct writer *writer = descriptor_writer(fd);
-    return writer == NULL ? 0 : writer->held;
+    return writer == NULL ? 0 : writer_held(writer);
 }
 
 bool descriptor_reads(int fd)
