@@ -27,7 +27,9 @@ CFLAGS = -O2 -g
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Werror
 HARDENING = -fstack-protector-strong
 DEFINES = -D_GNU_SOURCE -Iinclude -Ishim
-SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+sanitizer = $(if $(SANITIZE),$(BUILD)/tests/sanitize/options.o)
+DEFINES += $(if $(SANITIZE),-DTEST_SECONDS=120)
 # No builtins and no fortified headers: this library defines the functions that those would redirect.
 COMPILE = $(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(DEFINES) $(SANITIZERS) -U_FORTIFY_SOURCE -MMD -MP
 # A write passes through a dozen small functions of as many files: with gcc they become a few (40 ns of 2,800). The
@@ -59,11 +61,16 @@ programs = $(unit_tests) $(preload_programs) $(preload_cxx_programs) $(preload_l
 
 all: $(BUILD)/libmplogshim.so $(BUILD)/mplogshim
 
-$(BUILD)/libmplogshim.so: $(core) $(preload) $(BUILD)/exports.map
-	$(Q)$(CC) $(CFLAGS) $(LTO) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload)
+$(BUILD)/libmplogshim.so: $(core) $(preload) $(sanitizer) $(BUILD)/exports.map
+	$(Q)$(CC) $(CFLAGS) $(LTO) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload) $(sanitizer)
 
-$(BUILD)/mplogshim: $(core) $(tool)
-	$(Q)$(CC) $(CFLAGS) $(NO_LTO) $(SANITIZERS) $(TOOL_LINK_FLAGS) -o $@ $(core) $(tool) -lz
+$(BUILD)/mplogshim: $(core) $(tool) $(sanitizer)
+	$(Q)$(CC) $(CFLAGS) $(NO_LTO) $(SANITIZERS) $(TOOL_LINK_FLAGS) -o $@ $(core) $(tool) $(sanitizer) -lz
+
+$(BUILD)/tests/sanitize/%.o: tests/sanitize/%.c
+	@mkdir -p $(@D)
+	@mkdir -p -m 1777 $(BUILD)/reports
+	$(COMPILE) -DREPORTS='"$(abspath $(BUILD))/reports/report"' -fPIC -c -o $@ $<
 
 # The exports are the names of the hook table and nothing else.
 $(BUILD)/exports.map: shim/preload/hooks.def
@@ -71,6 +78,7 @@ $(BUILD)/exports.map: shim/preload/hooks.def
 	$(Q){ echo '{ global:'; \
 	  $(CC) -E -P -x c '-DHOOK(r,n,p,a)=n;' '-DHOOK_VARIADIC(r,n,p,m,a)=n;' '-DHOOK_ONLY(n)=n;' \
 	        '-DHOOK_ALIAS(o,n)=o;' '-DHOOK_DATA(n)=n;' $< ; \
+	  echo '$(if $(SANITIZE),__*_default_options; __*_default_suppressions;)'; \
 	  echo 'local: *; };'; } > $@.new
 	@mv $@.new $@
 
@@ -96,31 +104,31 @@ $(BUILD)/shim/%.o: shim/%.S
 
 tests: all $(programs)
 
-$(BUILD)/tests/unit/%: tests/unit/%.c $(core) $(tool_parts)
+$(BUILD)/tests/unit/%: tests/unit/%.c $(core) $(tool_parts) $(sanitizer)
 	@mkdir -p $(@D)
-	$(COMPILE) $(NO_LTO) -pthread -o $@ $< $(tool_parts) $(core) -lcmocka -lz
+	$(COMPILE) $(NO_LTO) -pthread -o $@ $< $(tool_parts) $(core) $(sanitizer) -lcmocka -lz
 
-$(BUILD)/tests/fault/%: tests/fault/%.c $(core) $(tool_parts)
+$(BUILD)/tests/fault/%: tests/fault/%.c $(core) $(tool_parts) $(sanitizer)
 	@mkdir -p $(@D)
-	$(COMPILE) $(NO_LTO) -pthread -o $@ $< $(tool_parts) $(core) -lcmocka -lz
+	$(COMPILE) $(NO_LTO) -pthread -o $@ $< $(tool_parts) $(core) $(sanitizer) -lcmocka -lz
 
 $(BUILD)/tests/preload/lib%.so: tests/preload/lib%.c
 	@mkdir -p $(@D)
 	$(COMPILE) -fno-builtin -fPIC -shared -o $@ $<
 
-$(BUILD)/tests/preload/%: tests/preload/%.c
+$(BUILD)/tests/preload/%: tests/preload/%.c $(sanitizer)
 	@mkdir -p $(@D)
-	$(COMPILE) -fno-builtin -pthread -o $@ $< $(LIBRARIES)
+	$(COMPILE) -fno-builtin -pthread -o $@ $< $(sanitizer) $(LIBRARIES)
 
 $(BUILD)/tests/preload/sandbox: LIBRARIES = -lseccomp
 
-$(BUILD)/tests/bench/%: tests/bench/%.c
+$(BUILD)/tests/bench/%: tests/bench/%.c $(sanitizer)
 	@mkdir -p $(@D)
-	$(COMPILE) -pthread -o $@ $<
+	$(COMPILE) -pthread -o $@ $< $(sanitizer)
 
-$(BUILD)/tests/%: tests/account/%.c
+$(BUILD)/tests/%: tests/account/%.c $(sanitizer)
 	@mkdir -p $(@D)
-	$(COMPILE) -pthread -o $@ $< -lz
+	$(COMPILE) -pthread -o $@ $< $(sanitizer) -lz
 
 $(BUILD)/tests/%: tests/%.cc
 	@mkdir -p $(@D)

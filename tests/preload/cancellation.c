@@ -1,13 +1,15 @@
 /* Threads cancelled while they write: what they were told is written is there, and no lock stays behind. */
 #include "test.h"
 
+#include <stdatomic.h>
+
 #define SMALL "app.log,max_bytes=2000"
 
 enum { LINE = 37 };
 
 static int log_fd;
-static volatile int acknowledged;
-static volatile int next_number;
+static atomic_int acknowledged;
+static atomic_int next_number;
 static int cancel_type;
 
 static void *writes_until_cancelled(void *unused)
