@@ -50,6 +50,19 @@ static void check_lines(int cancelled)
     CHECK_EQUAL(messages("mplogshim"), 0);
 }
 
+static void handler_exits(int signal)
+{
+    (void)signal;
+    pthread_exit(PTHREAD_CANCELED);
+}
+
+static int cancel_by_handler(pthread_t thread)
+{
+    return pthread_kill(thread, SIGUSR1);
+}
+
+static int (*cancel)(pthread_t thread) = pthread_cancel;
+
 static void cancelled_many_times(void)
 {
     enum { TIMES = 100 };
@@ -62,7 +75,7 @@ static void cancelled_many_times(void)
         pthread_create(&thread, NULL, writes_until_cancelled, NULL);
         while (acknowledged < begin + 1 + i % 5) {
         }
-        CHECK_EQUAL(pthread_cancel(thread), 0);
+        CHECK_EQUAL(cancel(thread), 0);
         CHECK_EQUAL(pthread_join(thread, &result), 0);
         CHECK(result == PTHREAD_CANCELED);
         double begun = raw_seconds();
@@ -96,6 +109,14 @@ static void deferred(void)
 static void asynchronous(void)
 {
     cancel_type = PTHREAD_CANCEL_ASYNCHRONOUS;
+    cancelled_many_times();
+}
+
+/* A handler that interrupts the library ends its thread. */
+static void exits_in_a_handler(void)
+{
+    signal(SIGUSR1, handler_exits);
+    cancel = cancel_by_handler;
     cancelled_many_times();
 }
 
@@ -163,6 +184,7 @@ int main(int count, char **arguments)
     static const struct test tests[] = {
         {"a_thread_cancelled_while_writing_leaves_no_lock", SMALL, deferred, NULL, NULL},
         {"a_thread_cancelled_asynchronously_while_writing_leaves_no_lock", SMALL, asynchronous, NULL, NULL},
+        {"a_thread_that_exits_in_a_handler_leaves_no_lock", SMALL, exits_in_a_handler, NULL, NULL},
         {"cancellation_points_act_before_they_write", SMALL, pending, NULL, NULL},
     };
     return test_main(count, arguments, tests, TEST_COUNT(tests));

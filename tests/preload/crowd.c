@@ -42,6 +42,42 @@ static void processes_of_threads(void)
     check_account(8, 0);
 }
 
+/* Half of them on one descriptor, half on one stream. */
+static FILE *shared_stream;
+
+static void *thread_writes_by_either(void *argument)
+{
+    const struct work *work = argument;
+    char line[64];
+    for (int i = 0; i < 100; i++) {
+        snprintf(line, sizeof line, "writer %02d line %06d of some length\n", work->writer, i);
+        if (work->writer % 2 == 0 ? !write_numbered(work->fd, work->writer, i) : fputs(line, shared_stream) < 0) {
+            test_fail(__LINE__, "writer %d: errno %d", work->writer, errno);
+        }
+        acknowledged[work->writer] = i + 1;
+    }
+    pthread_exit(NULL);
+}
+
+static void many_threads(void)
+{
+    enum { THREADS = 64 };
+    pthread_t threads[THREADS];
+    struct work work[THREADS];
+    share_counters();
+    int fd = open_log("app.log");
+    shared_stream = fopen("app.log", "a");
+    for (int i = 0; i < THREADS; i++) {
+        work[i] = (struct work){fd, i};
+        CHECK_EQUAL(pthread_create(&threads[i], NULL, thread_writes_by_either, &work[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    CHECK_EQUAL(fclose(shared_stream), 0);
+    check_account(THREADS, 0);
+}
+
 static void fork_while_threads_write(void)
 {
     share_counters();
@@ -95,8 +131,9 @@ static void short_lived_processes(void)
 
 static void killed_processes(void)
 {
+    enum { KILLED = 16 };
     share_counters();
-    for (int round = 0; round < WRITERS; round += 4) {
+    for (int round = 0; round < KILLED; round += 4) {
         pid_t children[4];
         for (int i = 0; i < 4; i++) {
             children[i] = fork();
@@ -124,7 +161,7 @@ static void killed_processes(void)
     struct stat status;
     CHECK(raw_stat("app.log", &status));
     CHECK_EQUAL(truncate("app.log", status.st_size - 40), 0);
-    check_account(WRITERS, 1);
+    check_account(KILLED, 1);
 }
 
 /* As Redis does: the log is opened and closed for every line. */
@@ -295,6 +332,7 @@ int main(int count, char **arguments)
 {
     static const struct test tests[] = {
         {"processes_of_threads_lose_and_tear_nothing", SMALL, processes_of_threads, NULL, NULL},
+        {"sixty_four_threads_lose_and_tear_nothing", SMALL, many_threads, NULL, NULL},
         {"fork_while_threads_write_loses_nothing_and_never_hangs", SMALL, fork_while_threads_write, NULL, NULL},
         {"a_thousand_short_lived_processes_lose_nothing", SMALL, short_lived_processes, NULL, NULL},
         {"killed_processes_lose_nothing_that_was_acknowledged", SMALL, killed_processes, NULL, NULL},

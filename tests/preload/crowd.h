@@ -8,7 +8,7 @@
 
 #include <sys/mman.h>
 
-enum { WRITERS = 16 };
+enum { WRITERS = 80 };
 
 /* Shared with children: how many lines of each writer were acknowledged. */
 static volatile int *acknowledged;

@@ -7,18 +7,16 @@ interrupted=$build/tests/interrupted
 seconds=${SIGNALS_SECONDS:-1}
 time_limit=$((60 + 2 * seconds))
 
-# Interrupts for that long, beside another process that writes as well and never waits long, and settles the account.
-# Signals came by the hundred.
+# Interrupts for that long, beside another process that writes as well, and settles the account. Signals came by the
+# hundred.
 interrupt() { # KEY=VALUE,... OPTION...
     local record records=()
-    new_log "naming=time,lock_timeout=500ms,$1"
+    new_log "naming=time,$1"
     export MPLOGSHIM_DIAG=$directory/said
     start "$writer" write "$log" 400 $((seconds * 500)) 500
     shim "$interrupted" "${@:2}" "$log" "$directory/told" "$seconds" | tee "$directory/happened"
     ((PIPESTATUS[0] == 0))
     finish
-    cat "$MPLOGSHIM_DIAG" 2>/dev/null || true
-    [ ! -s "$MPLOGSHIM_DIAG" ]
     for record in "$directory"/told.*; do
         records+=("${record##*.}=@$record")
     done
@@ -53,7 +51,9 @@ handlers_may_end_the_process() {
 }
 
 handlers_may_jump() {
-    interrupt max_bytes=16K --jump
+    interrupt max_bytes=16K,lock_timeout=500ms --jump
+    cat "$MPLOGSHIM_DIAG" 2>/dev/null || true
+    [ ! -s "$MPLOGSHIM_DIAG" ] # nor did the other process wait
     (($(happened jumps) >= seconds * 5))
 }
 
