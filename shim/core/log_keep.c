@@ -17,13 +17,13 @@ struct writer *log_keep(const char *path, const struct rule *rule, int fd, const
  * The keeper does not know who is in mid-line; most lines go out whole. A file that ends in mid-line waits for its end,
  * but not for ever: its writer may have been killed.
  */
-static bool waits_for_line(struct log *log, off_t size)
+static bool waits_for_line(struct log *log, const struct writer *writer, off_t size)
 {
     static off_t waited_at = -1;
     static int64_t waited_since;
     const int64_t patience = 1000000000;
     int64_t now = sys_now(CLOCK_MONOTONIC);
-    if (log_ends_in_newline(log, size)) {
+    if (log_ends_in_newline(log, writer, size)) {
         return false;
     }
     if (size != waited_at && (uint64_t)size < log->policy.max_bytes + LOG_HOLD_MAX) {
@@ -64,7 +64,7 @@ static int rotate_if_due(struct log *log, struct writer *writer)
     if (!log_is_due(log, writer, size, 1) || size == 0 || !log_may_try(log, TROUBLE_ROTATE)) {
         return 0;
     }
-    if (waits_for_line(log, size)) {
+    if (waits_for_line(log, writer, size)) {
         return -EAGAIN;
     }
     error = log_rotate(log, writer);

@@ -58,8 +58,8 @@ extern bool log_keeping;
  */
 bool log_is_due(struct log *log, const struct writer *writer, off_t size, size_t length);
 
-/* Whether the live file of this size ends with a whole line; true if that is not to be known. */
-bool log_ends_in_newline(struct log *log, off_t size);
+/* Whether the writer's file, of this size, ends with a whole line; true if that is not to be known. */
+bool log_ends_in_newline(struct log *log, const struct writer *writer, off_t size);
 
 /* Whether a file is the one that the writer's descriptor is known to be. */
 bool log_is_file(const struct writer *writer, const struct stat *status);

@@ -110,13 +110,17 @@ static size_t piece_length(const struct log *log, struct record *record, size_t 
 }
 
 /* Closing the file drops what the program has locked of it. */
-bool log_ends_in_newline(struct log *log, off_t size)
+bool log_ends_in_newline(struct log *log, const struct writer *writer, off_t size)
 {
+    struct stat status;
     char last = '\n';
     program_locks_note(log);
     int fd = log_open_plain(log, O_RDONLY);
     if (fd >= 0) {
-        sys.pread(fd, &last, 1, size - 1);
+        /* Another one lies at the path while the writer does not know yet that its own was moved away. */
+        if (sys.fstat(fd, &status) == 0 && log_is_file(writer, &status)) {
+            sys.pread(fd, &last, 1, size - 1);
+        }
         sys.close(fd);
         program_locks_take(log);
     }
@@ -131,7 +135,7 @@ static void guard_pages(struct log *log, const struct writer *writer, off_t size
 {
     off_t used = size % LOCKFILE_FILE_PAGE;
     if (used == 0 && size > 0 && writer->midline == 0 && lockfile_is_broken(&log->lock, writer->generation, size) &&
-        !log_ends_in_newline(log, size)) {
+        !log_ends_in_newline(log, writer, size)) {
         const struct iovec newline = {.iov_base = (char[]){'\n'}, .iov_len = 1};
         sys.writev(writer->fd, &newline, 1);
         size++;

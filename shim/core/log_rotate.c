@@ -172,6 +172,20 @@ static int exchange(const struct log *log, const char *pending, int64_t generati
     return error;
 }
 
+/*
+ * When the file that is to be an archive was begun, for its name. What this process remembers may be of a lock file
+ * that was deleted or cut short since, and others may have rotated under another one meanwhile. No live file is older
+ * than the file system says that it was made, unless the clock is not the file system's.
+ */
+static void prove_begun(struct log *log, int64_t generation, const struct stat *live)
+{
+    struct timespec born;
+    log_read_begun(log, generation, live);
+    if (sys.birth(log->directory.fd, log->base, &born) == 0 && born.tv_sec > log->begun && born.tv_sec <= log_clock()) {
+        log->begun = born.tv_sec;
+    }
+}
+
 enum rotation_step { STEP_LOOK, STEP_PREPARE, STEP_ANNOUNCE, STEP_EXCHANGE, STEP_DONE };
 
 /* Somebody moved the live file since the last look: nothing to rotate, and the next look follows. */
@@ -198,12 +212,10 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
             return NOT_LIVE;
         }
     }
-    if (error == 0 && generation != log->generation) {
-        log_read_begun(log, generation, &before);
-    }
     if (error != 0) {
         return error;
     }
+    prove_begun(log, generation, &before);
     *step = STEP_PREPARE;
     int fd = log_prepare(log, writer, &before, generation, pending);
     if (fd < 0) {

@@ -77,6 +77,17 @@ static int real_fstatat(int dir, const char *path, struct stat *status, int flag
     return (int)sys_call(SYS_newfstatat, dir, (long)path, (long)status, flags, 0, 0);
 }
 
+static int real_birth(int dir, const char *path, struct timespec *born)
+{
+    struct statx status;
+    int error = (int)sys_call(SYS_statx, dir, (long)path, AT_SYMLINK_NOFOLLOW, STATX_BTIME, (long)&status, 0);
+    if (error == 0) {
+        *born = (struct timespec){.tv_sec = status.stx_btime.tv_sec, .tv_nsec = status.stx_btime.tv_nsec};
+        error = status.stx_mask & STATX_BTIME ? 0 : -EOPNOTSUPP;
+    }
+    return error;
+}
+
 static ssize_t real_readlinkat(int dir, const char *path, char *buffer, size_t size)
 {
     return sys_call(SYS_readlinkat, dir, (long)path, (long)buffer, (long)size, 0, 0);
@@ -194,11 +205,11 @@ static int real_poll_writable(int fd)
     {                                                                                                                  \
         .openat = real_openat, .close = real_close, .read = real_read, .pread = real_pread, .pwrite = real_pwrite,     \
         .writev = real_writev, .pwritev2 = real_pwritev2, .lseek = real_lseek, .fstat = real_fstat,                    \
-        .fstatat = real_fstatat, .readlinkat = real_readlinkat, .ftruncate = real_ftruncate, .fchmod = real_fchmod,    \
-        .fchown = real_fchown, .futimens = real_futimens, .fsync = real_fsync, .renameat2 = real_renameat2,            \
-        .linkat = real_linkat, .unlinkat = real_unlinkat, .getdents64 = real_getdents64, .fcntl = real_fcntl,          \
-        .dup3 = real_dup3, .clock = real_clock, .sleep = real_sleep, .futex = real_futex, .probe = real_probe,         \
-        .getpid = real_getpid, .poll_writable = real_poll_writable,                                                    \
+        .fstatat = real_fstatat, .birth = real_birth, .readlinkat = real_readlinkat, .ftruncate = real_ftruncate,      \
+        .fchmod = real_fchmod, .fchown = real_fchown, .futimens = real_futimens, .fsync = real_fsync,                  \
+        .renameat2 = real_renameat2, .linkat = real_linkat, .unlinkat = real_unlinkat, .getdents64 = real_getdents64,  \
+        .fcntl = real_fcntl, .dup3 = real_dup3, .clock = real_clock, .sleep = real_sleep, .futex = real_futex,         \
+        .probe = real_probe, .getpid = real_getpid, .poll_writable = real_poll_writable,                               \
     }
 
 struct sys_calls sys = REAL_CALLS;

@@ -28,6 +28,7 @@ struct sys_calls {
     off_t (*lseek)(int fd, off_t offset, int whence);
     int (*fstat)(int fd, struct stat *status);
     int (*fstatat)(int dir, const char *path, struct stat *status, int flags);
+    int (*birth)(int dir, const char *path, struct timespec *born); /* no link is followed; -EOPNOTSUPP: not known */
     ssize_t (*readlinkat)(int dir, const char *path, char *buffer, size_t size);
     int (*ftruncate)(int fd, off_t length);
     int (*fchmod)(int fd, mode_t mode);

@@ -35,8 +35,9 @@ struct archive_task {
     int (*between)(void *context);
 
     /*
-     * Asked before anything is removed or put into place: 0, or what ends the pass, because the settle lock is not held
-     * any more (somebody deleted the lock file, and another process may be at it under a new one). NULL: it is.
+     * Asked before anything is renamed, removed or put into place: 0, or what ends the pass, because the settle lock is
+     * not held any more (somebody deleted the lock file, and another process may be at it under a new one). NULL: it
+     * is.
      */
     int (*still_mine)(void *context);
 
@@ -55,6 +56,8 @@ struct archive {
     uint64_t target; /* the number it is to have */
     int64_t size;    /* of what archive_prune and archive_prune_total looked at, else -1 */
     int64_t mtime;   /* ns */
+    bool early;      /* pending, and its elders may not be in the list yet */
+    int64_t born;    /* pending: when the file was made, ns; 0: not known */
 };
 
 /* What a directory holds of one log's archives, oldest first. Zero it before archive_list. */

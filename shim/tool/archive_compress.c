@@ -49,17 +49,28 @@ static int prove_unchanged(const struct archive_task *task, const char *file, co
     return written > 0 || !S_ISREG(now.st_mode) || !gzip_is_unchanged(status, &now) ? -EAGAIN : 0;
 }
 
+/* What is not at its place any more was removed, or got another name: then it is not the compressed one's to replace.
+ */
+static bool has_other_name(int plain_fd)
+{
+    struct stat status;
+    return plain_fd >= 0 && sys.fstat(plain_fd, &status) == 0 && status.st_nlink > 0;
+}
+
 /*
- * The compressed file is on disk, and holds what `status` says the plain one did: the plain one goes. If somebody has
- * come to write to it, or it cannot be removed, the compressed one goes again.
+ * The compressed file is on disk, and holds what `status` says the plain one did, which may be open as `plain_fd`: the
+ * plain one goes. If somebody has come to write to it, or it cannot be removed, the compressed one goes again.
  */
 static int remove_plain(const struct archive_task *task, const char *plain, const char *compressed,
-                        const struct stat *status)
+                        const struct stat *status, int plain_fd)
 {
     int error = sync_directory(task);
     error = error != 0 ? error : prove_unchanged(task, plain, status);
     error = error != 0 ? error : archive_still_mine(task);
     error = error != 0 ? error : sys.unlinkat(task->directory, plain, 0);
+    if (error == -ENOENT && has_other_name(plain_fd)) {
+        error = -EAGAIN;
+    }
     if (error != 0 && error != -ENOENT) {
         sys.unlinkat(task->directory, compressed, 0);
     }
@@ -92,7 +103,7 @@ static int repair_twins(const struct archive_task *task, struct archives *archiv
         return same;
     }
     error = sync_file(task, compressed);
-    error = error != 0 ? error : remove_plain(task, plain, compressed, &status);
+    error = error != 0 ? error : remove_plain(task, plain, compressed, &status, -1);
     if (error != 0 && error != -EAGAIN) {
         return error;
     }
@@ -169,7 +180,7 @@ static bool is_file(const struct archive_task *task, const char *file, const str
  * removed.
  */
 static int put_in_place(const struct archive_task *task, struct archive *archive, const char *hidden,
-                        const struct stat *status, const struct stat *made)
+                        const struct stat *status, const struct stat *made, int plain_fd)
 {
     char plain[NAME_SIZE];
     char compressed[NAME_SIZE];
@@ -191,7 +202,7 @@ static int put_in_place(const struct archive_task *task, struct archive *archive
         sys.unlinkat(task->directory, compressed, 0); /* the other's, which is not complete and finds out */
         return -EAGAIN;
     }
-    error = remove_plain(task, plain, compressed, status);
+    error = remove_plain(task, plain, compressed, status, plain_fd);
     if (error == 0) {
         archive->name = name;
         tell_finished(task, archive);
@@ -240,7 +251,7 @@ static int compress_one(const struct archive_task *task, struct archives *archiv
     if (error != 0) {
         return error;
     }
-    error = put_in_place(task, &archives->items[index], hidden, &status, &made);
+    error = put_in_place(task, &archives->items[index], hidden, &status, &made, fd);
     sys.close(fd); /* until here its inode is nobody else's */
     return error;
 }

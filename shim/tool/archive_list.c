@@ -148,6 +148,12 @@ static bool is_strangers(const struct listing *listing, const struct stat *statu
            owner != listing->of_log;
 }
 
+static int64_t birth(const struct archive_task *task, const char *file)
+{
+    struct timespec born;
+    return sys.birth(task->directory, file, &born) == 0 ? (int64_t)born.tv_sec * 1000000000 + born.tv_nsec : 0;
+}
+
 /*
  * A pending file that is empty was prepared and not used (or is just being prepared); one that has a second link is
  * the live file in the middle of a rotation without RENAME_EXCHANGE. Neither is an archive yet.
@@ -166,11 +172,13 @@ static int consider_pending(const struct archive_task *task, const struct listin
     if (status.st_size == 0 || is_live) {
         return add_unused(archives, file);
     }
-    if (may_have_elders(task, name, &status)) {
-        archives->wait = true;
-        return 0;
+    error = add(task, archives, name, false);
+    if (error == 0) {
+        struct archive *archive = &archives->items[archives->count - 1];
+        archive->early = may_have_elders(task, name, &status);
+        archive->born = birth(task, file);
     }
-    return add(task, archives, name, false);
+    return error;
 }
 
 static int is_foreign(const struct archive_task *task, const struct listing *listing, const struct dirent64 *entry,
@@ -239,13 +247,35 @@ static int read_directory(const struct archive_task *task, struct archives *arch
     return error;
 }
 
-/* Oldest first; the compressed one of twins before the plain one, which was begun to be compressed later. */
+/*
+ * Oldest first; the compressed one of twins before the plain one, which was begun to be compressed later. Generations
+ * start anew when the lock file is deleted: of pending files begun in one second, the times at which they were made
+ * tell more, where the file system knows them.
+ */
 static int by_age(const void *a, const void *b)
 {
-    const struct name *left = &((const struct archive *)a)->name;
-    const struct name *right = &((const struct archive *)b)->name;
-    int order = name_compare(left, right);
-    return order != 0 ? order : right->gzip - left->gzip;
+    const struct archive *left = a;
+    const struct archive *right = b;
+    int order = name_compare(&left->name, &right->name);
+    if (left->name.kind == NAME_PENDING && right->name.kind == NAME_PENDING && left->name.begun == right->name.begun &&
+        left->born != right->born && left->born != 0 && right->born != 0) {
+        return left->born < right->born ? -1 : 1;
+    }
+    return order != 0 ? order : right->name.gzip - left->name.gzip;
+}
+
+/* Sorts what was added from `first` on. What has to wait for its elders has all that are younger wait, too. */
+static void sort(struct archives *archives, size_t first)
+{
+    if (archives->count > first) {
+        qsort(archives->items + first, archives->count - first, sizeof archives->items[0], by_age);
+    }
+    for (size_t i = first; i < archives->count; i++) {
+        if (archives->items[i].early) {
+            archives->wait = true;
+            archives->count = i;
+        }
+    }
 }
 
 static size_t count_kind(const struct archives *archives, enum name_kind kind)
@@ -301,7 +331,7 @@ int archive_list(const struct archive_task *task, struct archives *archives)
     if (error != 0 || archives->count == 0) {
         return error;
     }
-    qsort(archives->items, archives->count, sizeof archives->items[0], by_age);
+    sort(archives, 0);
     for (size_t i = 1; i < archives->count; i++) {
         archives->clash = archives->clash || archive_is_twin(&archives->items[i - 1], &archives->items[i]);
     }
@@ -317,9 +347,7 @@ int archive_list_pending(const struct archive_task *task, struct archives *archi
     }
     size_t known = archives->count;
     int error = read_directory(task, archives, consider_new);
-    if (archives->count > known) {
-        qsort(archives->items + known, archives->count - known, sizeof archives->items[0], by_age);
-    }
+    sort(archives, known);
     return error;
 }
 

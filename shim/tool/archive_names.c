@@ -16,7 +16,8 @@ static int rename_archive(const struct archive_task *task, struct archive *archi
 {
     char old_file[NAME_SIZE];
     char new_file[NAME_SIZE];
-    int error = archive_file(task, &archive->name, old_file);
+    int error = archive_still_mine(task);
+    error = error != 0 ? error : archive_file(task, &archive->name, old_file);
     error = error != 0 ? error : archive_file(task, to, new_file);
     error = error != 0 ? error : sys_rename_new(task->directory, old_file, new_file);
     if (error == 0) {

@@ -42,14 +42,24 @@ struct pass {
     ino_t inode;
 };
 
-/* The lock is worth nothing once another file lies at the lock file's place: another process may be settling under it.
+/* A length that the shim never gave the lock file says nothing about what was rotated: nothing was, as far as known. */
+static int64_t known_generation(const struct lockfile *lock)
+{
+    const int64_t most = INT64_C(1) << 40;
+    int64_t generation = lockfile_generation(lock);
+    return generation <= most ? generation : 0;
+}
+
+/*
+ * The lock is worth nothing once another file lies at the lock file's place: another process may be settling under it.
+ * And once generations start anew, they do not tell any more which archives were there when the list was made.
  */
 static int still_mine(void *context)
 {
     const struct pass *pass = context;
     struct lockfile *lock = pass->settle->lock;
     bool same = lock->fd >= 0 && lock->device == pass->device && lock->inode == pass->inode;
-    return same && lockfile_is_current(lock) ? 0 : -ESTALE;
+    return same && lockfile_is_current(lock) && known_generation(lock) >= pass->task.generation ? 0 : -ESTALE;
 }
 
 /* While an archive is compressed, rotations go on: what they leave gets its name at once. */
@@ -67,7 +77,7 @@ static int go_on_meanwhile(void *context)
     if (mine != 0) {
         return mine;
     }
-    int64_t generation = lockfile_generation(settle->lock);
+    int64_t generation = known_generation(settle->lock);
     if (generation < 0 || generation == pass->task.generation) {
         return 0;
     }
@@ -104,12 +114,31 @@ static int remove_unused(struct pass *pass)
     return 0;
 }
 
+/*
+ * Somebody deleted the lock file, and this one took its place just now: whoever settled under the old one may not know
+ * yet, and be about to rename or remove something. There are more archives than this one knows of rotations.
+ */
+static bool has_predecessor(const struct pass *pass)
+{
+    const int64_t long_enough = 1000000000;
+    const struct lockfile *lock = pass->settle->lock;
+    struct timespec born;
+    if (pass->archives.count <= (size_t)pass->task.generation || sys.birth(lock->directory, lock->name, &born) != 0) {
+        return false;
+    }
+    int64_t age = sys_now(CLOCK_REALTIME) - ((int64_t)born.tv_sec * 1000000000 + born.tv_nsec);
+    return age >= 0 && age < long_enough;
+}
+
 /* Every step that may make room is tried, also when one before it failed: the disk may be full. */
 static int take_steps(struct pass *pass)
 {
     const struct archive_task *task = &pass->task;
     int error = archive_list(task, &pass->archives);
     pass->settle->unnamed = pass->archives.wait;
+    if (error == 0 && has_predecessor(pass)) {
+        return -ESTALE;
+    }
     error = error != 0 ? error : archive_repair(task, &pass->archives);
     error = error != 0 ? error : archive_name_pending(task, &pass->archives);
     error = error != 0 ? error : archive_prune(task, &pass->archives);
@@ -187,7 +216,7 @@ static int pass_locked(struct settle *settle)
                         .task = {.directory = settle->directory,
                                  .base = settle->base,
                                  .zone = settle->zone,
-                                 .generation = lockfile_generation(settle->lock),
+                                 .generation = known_generation(settle->lock),
                                  .between = go_on_meanwhile,
                                  .still_mine = still_mine,
                                  .finished = tell_rotated}};

@@ -80,6 +80,7 @@ FAULTY(ssize_t, writev, (int fd, const struct iovec *vector, int count), (fd, ve
 FAULTY(off_t, lseek, (int fd, off_t offset, int whence), (fd, offset, whence))
 FAULTY(int, fstat, (int fd, struct stat *status), (fd, status))
 FAULTY(int, fstatat, (int dir, const char *path, struct stat *status, int flags), (dir, path, status, flags))
+FAULTY(int, birth, (int dir, const char *path, struct timespec *born), (dir, path, born))
 FAULTY(int, ftruncate, (int fd, off_t length), (fd, length))
 FAULTY(int, fchmod, (int fd, mode_t mode), (fd, mode))
 FAULTY(int, fchown, (int fd, uid_t owner, gid_t group), (fd, owner, group))
@@ -173,6 +174,7 @@ static inline void faults_install(const struct faults *wanted)
     sys.lseek = faulty_lseek;
     sys.fstat = faulty_fstat;
     sys.fstatat = faulty_fstatat;
+    sys.birth = faulty_birth;
     sys.ftruncate = faulty_ftruncate;
     sys.fchmod = faulty_fchmod;
     sys.fchown = faulty_fchown;

@@ -232,6 +232,59 @@ static void archive_of_a_later_generation_waits_for_its_elders(void **state)
     assert_there(place, "app.log.1<" PENDING2 " app.log.2<" PENDING1);
 }
 
+/* The younger ones could else overtake it: after a new lock file, generations are small again. */
+static void what_is_younger_than_one_that_waits_waits_too(void **state)
+{
+    struct place *place = *state;
+    sys.clock = clock_of_later;
+    later = 0;
+    place->task.generation = 1;
+    MAKE(place, ".app.log.0000000000000057.1795190399.pending", ".app.log.0000000000000000.1795190400.pending");
+    assert_int_equal(pass(&place->task), PASS_WAITS);
+    assert_there(place, ".app.log.0000000000000000.1795190400.pending .app.log.0000000000000057.1795190399.pending");
+    later = 60;
+    assert_settles(place);
+    assert_there(place, "app.log.1<.app.log.0000000000000000.1795190400.pending "
+                        "app.log.2<.app.log.0000000000000057.1795190399.pending");
+}
+
+/* That of generation 3 was made before those of 1 and 2, all in one second. */
+static int birth_of_three(int dir, const char *path, struct timespec *born)
+{
+    (void)dir;
+    int generation = path[strlen(".app.log.000000000000000")] - '0';
+    *born = (struct timespec){.tv_sec = 1795190400, .tv_nsec = generation == 3 ? 100 : 100 + generation};
+    return 0;
+}
+
+static int birth_not_known(int dir, const char *path, struct timespec *born)
+{
+    (void)dir;
+    (void)path;
+    (void)born;
+    return -EOPNOTSUPP;
+}
+
+#define SAME_SECOND3 ".app.log.0000000000000003.1795190400.pending"
+
+static void generations_that_start_anew_within_a_second_keep_the_order_in_which_files_were_made(void **state)
+{
+    struct place *place = *state;
+    sys.birth = birth_of_three;
+    MAKE(place, PENDING1, SAME_SECOND3, PENDING2);
+    assert_settles(place);
+    assert_there(place, "app.log.1<" PENDING2 " app.log.2<" PENDING1 " app.log.3<" SAME_SECOND3);
+}
+
+static void where_nobody_knows_when_files_were_made_generations_tell(void **state)
+{
+    struct place *place = *state;
+    sys.birth = birth_not_known;
+    MAKE(place, PENDING2, SAME_SECOND3, PENDING1);
+    assert_settles(place);
+    assert_there(place, "app.log.1<" SAME_SECOND3 " app.log.2<" PENDING2 " app.log.3<" PENDING1);
+}
+
 /* One rename in each call: after each of them all archives are there, in their order. */
 static unsigned rename_count;
 
@@ -373,6 +426,9 @@ int main(void)
         PLACE_TEST(empty_pending_file_and_second_name_of_the_live_file_are_no_archives),
         PLACE_TEST(file_found_unused_stays_when_it_is_in_use_after_all),
         PLACE_TEST(archive_of_a_later_generation_waits_for_its_elders),
+        PLACE_TEST(what_is_younger_than_one_that_waits_waits_too),
+        PLACE_TEST(generations_that_start_anew_within_a_second_keep_the_order_in_which_files_were_made),
+        PLACE_TEST(where_nobody_knows_when_files_were_made_generations_tell),
         PLACE_TEST(ten_thousand_archives_take_well_below_a_second),
         PLACE_TEST(ten_thousand_archives_of_one_period_take_well_below_a_second),
         PLACE_TEST(file_that_appears_meanwhile_is_not_overwritten),
