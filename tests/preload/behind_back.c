@@ -131,11 +131,12 @@ static sigjmp_buf other_stack;
 static sigjmp_buf first_stack;
 static int lock_fd;
 
-/* By this process itself; an open file description's lock minds that. */
+/* By this process, as an open file description's lock sees it; helpers lock too. */
 static bool is_locked(void)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
-    return raw_fcntl(lock_fd, F_OFD_GETLK, (long)&lock) != 0 || lock.l_type != F_UNLCK;
+    bool locked = raw_fcntl(lock_fd, F_OFD_GETLK, (long)&lock) != 0 || lock.l_type != F_UNLCK;
+    return locked && lock.l_pid == getpid();
 }
 
 static void runs_on_other_stack(void)
@@ -164,14 +165,14 @@ static void jumps_to_another_stack_leave_no_lock(void)
     volatile int fd = open_log("app.log");
     sigset_t held;
     lock_fd = raw_open(".app.log.lock", O_RDWR);
+    sigemptyset(&held);
+    sigaddset(&held, SIGALRM);
+    sigprocmask(SIG_BLOCK, &held, NULL);
     getcontext(&other);
     other.uc_stack.ss_sp = stack;
     other.uc_stack.ss_size = sizeof stack;
     makecontext(&other, runs_on_other_stack, 0);
     swapcontext(&main_stack, &other);
-    sigemptyset(&held);
-    sigaddset(&held, SIGALRM);
-    sigprocmask(SIG_BLOCK, &held, NULL);
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &often, NULL);
     if (sigsetjmp(first_stack, 1) == 0 || jumps < 300) {
