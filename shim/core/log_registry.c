@@ -387,7 +387,7 @@ void log_forked(void)
         logs[i]->unsettled = false; /* the parent sees to it */
     }
     for (size_t i = 0; i < writer_count; i++) {
-        writer_at(i)->held = 0;
+        writer_set_held(writer_at(i), 0);
         writer_at(i)->inherited = writer_at(i)->generation;
         writer_at(i)->generation = -1;
     }

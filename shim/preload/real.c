@@ -59,22 +59,23 @@ bool real_is_glibc(void)
     return gnu_get_libc_version != NULL;
 }
 
-static const char *libc_path(void)
-{
-    Dl_info found;
-    return dladdr((const void *)(uintptr_t)gnu_get_libc_version, &found) != 0 ? found.dli_fname : NULL;
-}
+#if defined(__x86_64__)
+#define FIRST_VERSION "GLIBC_2.2.5"
+#elif defined(__aarch64__)
+#define FIRST_VERSION "GLIBC_2.17"
+#else
+#define FIRST_VERSION "" /* not known here */
+#endif
 
-/* What the linker found is libc's ordinarily; opening libc to ask it costs more. */
+#pragma weak dlvsym
+
+/*
+ * By the version, which only libc's own has. Not by opening libc: before its constructor has run, which is after this
+ * library's, dlopen would run it, without arguments and environment.
+ */
 static void *look_up_in_libc(const char *name, void *linked)
 {
-    Dl_info found;
-    const char *path = libc_path();
-    if (path == NULL || dladdr(linked, &found) == 0 || strcmp(found.dli_fname, path) == 0) {
-        return linked;
-    }
-    void *library = dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
-    void *own = library == NULL ? NULL : dlsym(library, name);
+    void *own = dlvsym == NULL ? NULL : dlvsym(RTLD_NEXT, name, FIRST_VERSION);
     return own == NULL ? linked : own;
 }
 

@@ -38,7 +38,7 @@ struct managed_stream {
     FILE *stream;             /* NULL while there is none */
     _Atomic(FILE *) original; /* of a twin, while it stands in for it; else NULL */
     void *own_lock;           /* of a twin: the lock that it was made with; it uses the original's */
-    int orientation;          /* as fwide tells it: cookie streams themselves know bytes only */
+    atomic_int orientation;   /* as fwide tells it: cookie streams themselves know bytes only */
     mbstate_t write_state;    /* of wide output and input */
     mbstate_t read_state;
 };

@@ -15,13 +15,14 @@
 
 int wide_orient(struct managed_stream *managed, int wanted)
 {
-    if (managed->orientation == 0 && (managed->stream->_flags & STREAM_PUTTING) != 0) {
-        managed->orientation = -1; /* by a function of libc's that no hook has seen */
+    int orientation = managed->orientation;
+    if (orientation == 0 && (managed->stream->_flags & STREAM_PUTTING) != 0) {
+        wanted = -1; /* by a function of libc's that no hook has seen */
     }
-    if (managed->orientation == 0) {
-        managed->orientation = wanted;
+    if (orientation == 0 && atomic_compare_exchange_strong(&managed->orientation, &orientation, wanted)) {
+        orientation = wanted; /* else another thread was first */
     }
-    return managed->orientation;
+    return orientation;
 }
 
 static void set_error_flag(struct managed_stream *managed)

@@ -170,6 +170,16 @@ programs_with_address_sanitizer_in_a_library_that_is_preloaded_first_rotate() {
     sanitized_programs_write
 }
 
+# libc's constructor is told them after this library's has run, and must not run any earlier.
+programs_with_a_sanitizer_have_their_name_and_environment() {
+    local program=$work/environment runtime
+    printf '%s\n' '#include <errno.h>' '#include <stdio.h>' '#include <stdlib.h>' 'int main(void) {' \
+        'printf("%s %s\n", program_invocation_short_name, getenv("HERE")); }' >"$program.c"
+    gcc -D_GNU_SOURCE -fsanitize=address -o "$program" "$program.c"
+    runtime=$(gcc -print-file-name=libasan.so)
+    [ "$(LD_PRELOAD="$runtime $shim_library" HERE=yes plain "$program")" = 'environment yes' ]
+}
+
 # Its functions must not be called before it has started, and this library starts before everybody.
 programs_with_thread_sanitizer_rotate() {
     export TSAN_OPTIONS=ignore_noninstrumented_modules=1
@@ -200,6 +210,7 @@ run_tests \
     opened_and_not_preloaded_it_is_inert \
     programs_with_address_sanitizer_rotate \
     programs_with_address_sanitizer_in_a_library_that_is_preloaded_first_rotate \
+    programs_with_a_sanitizer_have_their_name_and_environment \
     programs_with_thread_sanitizer_rotate \
     programs_with_thread_sanitizer_in_a_library_rotate \
     programs_with_undefined_behaviour_sanitizer_rotate
