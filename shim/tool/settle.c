@@ -114,16 +114,27 @@ static int remove_unused(struct pass *pass)
     return 0;
 }
 
+static bool has_names(const struct archives *archives)
+{
+    bool found = false;
+    for (size_t i = 0; i < archives->count && !found; i++) {
+        found = archives->items[i].name.kind == NAME_NUMBER || archives->items[i].name.kind == NAME_TIME;
+    }
+    return found;
+}
+
 /*
- * Somebody deleted the lock file, and this one took its place just now: whoever settled under the old one may not know
- * yet, and be about to rename or remove something. There are more archives than this one knows of rotations.
+ * Somebody deleted the lock file, and this one took its place just now: archives have names, and it does not know that
+ * anybody settled. Who settled under the old one may not know yet, and be about to rename or remove something.
  */
 static bool has_predecessor(const struct pass *pass)
 {
-    const int64_t long_enough = 1000000000;
+    const int64_t long_enough = 2000000000;
     const struct lockfile *lock = pass->settle->lock;
     struct timespec born;
-    if (pass->archives.count <= (size_t)pass->task.generation || sys.birth(lock->directory, lock->name, &born) != 0) {
+    int64_t settled;
+    if (!has_names(&pass->archives) || lockfile_read(lock, LOCKFILE_SETTLED, &settled) ||
+        sys.birth(lock->directory, lock->name, &born) != 0) {
         return false;
     }
     int64_t age = sys_now(CLOCK_REALTIME) - ((int64_t)born.tv_sec * 1000000000 + born.tv_nsec);
