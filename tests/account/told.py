@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 """The account of scribes: every byte that a write was told to be taken is in one file of the log's history, once.
 
-    told.py [--naming number|time] [--max-bytes N] [--min-rotations N] [--min-errors N] LOG TOLD...
+    told.py [--naming number|time] [--max-bytes N] [--min-rotations N] [--min-errors N] [--writer W=COUNT]...
+            [--aside FILE]... LOG [TOLD...]
     told.py --answers TOLD
 
 Each TOLD is the record of one scribe (scribe.c), and named by its writer's number: "told.7". A file of the log must
 hold whole writes and nothing else, each writer's in order. Of a write that nobody was told about, because its scribe
 was killed in it, all may be there, or nothing, or a beginning that ends with a page of the file, which is where the
-kernel stops; the next writer ends that line, with a newline, as it does when a full disk cut a line there. The account
-goes to standard output, what is wrong to standard error; exit status 0 if all is well, 1 if not. --answers shows what
+kernel stops; the next writer ends that line, with a newline, as it does when a full disk cut a line there. --writer adds
+a writer of the lines 1 to COUNT that is no scribe; 0-COUNT: it was killed, and any number of them may be there. --aside
+adds a file that an administrator took away; its place in the history follows from its lines. The account goes to standard output, what is wrong to standard error; exit status 0 if all is well, 1 if not. --answers shows what
 the writes were answered: how many got all that they asked for ("3 x whole"), then what the next ones were, and so on.
 """
 
@@ -71,17 +73,33 @@ def print_answers(path):
 class Scribe:
     """What one writer wrote, and how much of it was found."""
 
-    def __init__(self, path):
-        self.writer = writer_of(path)
+    def __init__(self, writer):
+        self.writer = writer
         self.pieces = []
         self.errors = 0
+        self.next = 0
+
+    @classmethod
+    def of_record(cls, path):
+        scribe = cls(writer_of(path))
         for number, offset, length, told in read_attempts(path):
             if told == NOT_TOLD or told > 0:
-                line = make_line(self.writer, number, length)[offset:]
-                self.pieces.append(Piece(line if told == NOT_TOLD else line[:told], told != NOT_TOLD))
+                line = make_line(scribe.writer, number, length)[offset:]
+                scribe.pieces.append(Piece(line if told == NOT_TOLD else line[:told], told != NOT_TOLD))
             else:
-                self.errors += told < 0
-        self.next = 0
+                scribe.errors += told < 0
+        return scribe
+
+    @classmethod
+    def of_lines(cls, words):
+        """W=COUNT or W=0-COUNT, of the lines that every writer of the tests writes."""
+        writer, count = words.split("=")
+        scribe = cls(int(writer))
+        killed = count.startswith("0-")
+        for number in range(1, int(count.removeprefix("0-")) + 1):
+            line = make_line(scribe.writer, number, 20 + (37 * number + 11 * scribe.writer) % 281)
+            scribe.pieces.append(Piece(line, not killed))
+        return scribe
 
     def piece(self):
         return self.pieces[self.next] if self.next < len(self.pieces) else None
@@ -182,7 +200,25 @@ def history_key(name, base, naming):
     return (1, -int(archive[1])) if naming == "number" else (1, archive[1], int(archive[2] or 0))
 
 
-def read_history(log, naming, account):
+def place_aside(files, aside):
+    """Each file that was taken away comes before the first one in which one of its writers went on."""
+    numbers = {}
+    for path in [path for _, path in files] + aside:
+        lines = [(int(writer), int(number)) for writer, number in WRITER.findall(read_file(path))]
+        numbers[path] = {writer: [n for w, n in lines if w == writer] for writer in {w for w, _ in lines}}
+    for path in aside:
+        mine = numbers[path]
+        place = (i for i, (_, other) in enumerate(files)
+                 if any(max(numbers[other][writer]) > max(mine[writer]) for writer in mine.keys() & numbers[other].keys()))
+        files.insert(next(place, len(files)), ((1,), path))
+
+
+def read_file(path):
+    with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
+        return file.read()
+
+
+def read_history(log, naming, aside, account):
     directory, base = os.path.split(log)
     files = []
     for name in os.listdir(directory):
@@ -191,10 +227,12 @@ def read_history(log, naming, account):
             files.append((key, os.path.join(directory, name)))
         elif name.lstrip(".").startswith(base + ".") and name != f".{base}.lock":
             account.problem(f"{name} is left over")
-    for key, path in sorted(files):
+    files.sort()
+    if aside:
+        place_aside(files, aside)
+    for key, path in files:
         try:
-            with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
-                yield key, path, file.read()
+            yield key, path, read_file(path)
         except (OSError, EOFError) as error:
             account.problem(f"{path} cannot be read: {error}")
 
@@ -206,6 +244,8 @@ def parse_arguments():
     parser.add_argument("--min-rotations", type=int, default=0)
     parser.add_argument("--min-errors", type=int, default=0)
     parser.add_argument("--answers", action="store_true")
+    parser.add_argument("--writer", action="append", default=[])
+    parser.add_argument("--aside", action="append", default=[])
     parser.add_argument("files", nargs="+")
     return parser.parse_args()
 
@@ -216,9 +256,10 @@ def main():
         print_answers(arguments.files[0])
         return 0
     log, *told = arguments.files
-    account = Account([Scribe(path) for path in told])
+    scribes = [Scribe.of_record(path) for path in told] + [Scribe.of_lines(words) for words in arguments.writer]
+    account = Account(scribes)
     archives = pending = 0
-    for key, path, data in read_history(log, arguments.naming, account):
+    for key, path, data in read_history(log, arguments.naming, arguments.aside, account):
         archives += key[0] == 1
         pending += key[0] == 2 and len(data) > 0
         if key[0] < 3 and not data:
