@@ -3,6 +3,7 @@
 #   make                build/libmplogshim.so, build/mplogshim
 #   make check          every test (scripts/check)
 #   make bench          ns a line, as ratios against baselines of the same run
+#   make fuzz           the fuzzers of tests/fuzz (clang); FUZZ_SECONDS=60 runs each for so long
 #   make install        to $(DESTDIR)$(PREFIX)/lib and /bin
 #
 # BUILD=dir builds elsewhere, SANITIZE=address,undefined adds a sanitizer. HELPER=path is where the library looks for
@@ -134,6 +135,28 @@ $(BUILD)/tests/%: tests/%.cc
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CFLAGS) -Wall -Wextra -Werror -MMD -MP -o $@ $<
 
+# The fuzzers, with objects of their own.
+FUZZ_CC = clang
+FUZZ_SECONDS =
+FUZZ_LINK =
+FUZZ_FLAGS = -std=gnu11 -O1 -g $(WARNINGS) $(DEFINES) -fno-sanitize-recover=all -fsanitize=address,undefined
+fuzzers = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz_objects = $(patsubst $(BUILD)/%,$(BUILD)/fuzz/%,$(core) $(tool_parts))
+
+$(BUILD)/fuzz/shim/%.o: shim/%.c
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS),fuzzer-no-link -MMD -MP -c -o $@ $<
+
+# What the configuration reserves for ever is checked and freed there.
+$(BUILD)/fuzz/fuzz_config: FUZZ_LINK = -Wl,--wrap=sys_reserve
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(fuzz_objects)
+	@mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -MMD -MP -pthread $(FUZZ_LINK) -o $@ $< $(fuzz_objects) -lz
+
+fuzz: $(fuzzers)
+	$(if $(FUZZ_SECONDS),FUZZ_SECONDS=$(FUZZ_SECONDS) BUILD=$(BUILD) tests/fuzz/run_fuzzers)
+
 check:
 	scripts/check
 
@@ -152,7 +175,8 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: always all tests check bench install uninstall clean
+.PHONY: always all tests fuzz check bench install uninstall clean
 .SECONDARY:
 
--include $(core:.o=.d) $(preload:.o=.d) $(tool:.o=.d) $(patsubst %,%.d,$(programs:.so=))
+-include $(core:.o=.d) $(preload:.o=.d) $(tool:.o=.d) $(patsubst %,%.d,$(programs:.so=)) \
+         $(fuzz_objects:.o=.d) $(addsuffix .d,$(fuzzers))

@@ -42,6 +42,9 @@ static void hold_back(struct writer *writer, const struct iovec *vector, int cou
 /* The first `written` of the held bytes are out. */
 static void drop_held(struct writer *writer, size_t written)
 {
+    if (written == 0) {
+        return; /* perhaps there never was a tail */
+    }
     writer_set_held(writer, writer->held - written);
     memmove(writer->tail, writer->tail + written, writer->held);
 }

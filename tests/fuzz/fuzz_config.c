@@ -4,11 +4,9 @@
  *
  * The input is up to eight environment strings, each ended by a NUL; one that begins with '@' is what MPLOGSHIM_CONFIG
  * reads.
- *
- * clang -std=gnu11 -O1 -g -D_GNU_SOURCE -Iinclude -fsanitize=fuzzer,address,undefined -Wl,--wrap=sys_reserve \
- *     -o fuzz_config tests/fuzz/fuzz_config.c shim/core/{config*,policy,match,name,period,diag,sys}.c
- * ./fuzz_config -max_len=4096 -max_total_time=120 -dict=tests/fuzz/config.dict
  */
+#include "fuzz.h"
+
 #include "../../shim/core/config.h"
 #include "../../shim/core/match.h"
 #include "../../shim/core/policy.h"
@@ -16,8 +14,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdlib.h>
-#include <string.h>
 
 /*
  * What the shim never gives back comes from the heap here, so that overflows are seen, and is freed after each input.
@@ -76,12 +72,6 @@ static ssize_t fake_read(int fd, void *buffer, size_t size)
     return (ssize_t)count;
 }
 
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
 static void check_pattern(const char *pattern)
 {
     require(pattern[0] == '/' && pattern[1] != '\0' && strlen(pattern) < PATH_MAX);
@@ -128,7 +118,6 @@ static void check_text(const struct rule *rule)
     require(same_text(again->lock_dir, rule->lock_dir) && same_text(again->on_event, rule->on_event));
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     sys.openat = fake_openat;
