@@ -26,7 +26,11 @@ override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
 
 CFLAGS = -O2 -g
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Werror
-HARDENING = -fstack-protector-strong
+# What scripts/check-hardening reads off the built files.
+MACHINE := $(shell $(CC) -dumpmachine)
+HARDENING = -fstack-protector-strong -fstack-clash-protection $(if $(filter x86_64%,$(MACHINE)),-fcf-protection=full)
+# For the command alone, unless it is built for a sanitizer or without optimisation.
+FORTIFY = $(if $(SANITIZE),,$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2))
 DEFINES = -D_GNU_SOURCE -Iinclude -Ishim
 SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 sanitizer = $(if $(SANITIZE),$(BUILD)/tests/sanitize/options.o)
@@ -43,7 +47,7 @@ LINK_FLAGS = -shared -Wl,-soname,libmplogshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,
              -Wl,-z,noexecstack -Wl,-z,defs -Wl,--as-needed -Wl,--version-script=$(BUILD)/exports.map
 
 # The command is an ordinary program.
-TOOL_FLAGS = -fPIE -fvisibility=hidden
+TOOL_FLAGS = -fPIE -fvisibility=hidden $(FORTIFY)
 TOOL_LINK_FLAGS = -pie -pthread -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,defs -Wl,--as-needed
 
 core = $(patsubst shim/%.c,$(BUILD)/shim/%.o,$(wildcard shim/core/*.c))
@@ -63,7 +67,7 @@ programs = $(unit_tests) $(preload_programs) $(preload_cxx_programs) $(preload_l
 all: $(BUILD)/libmplogshim.so $(BUILD)/mplogshim
 
 $(BUILD)/libmplogshim.so: $(core) $(preload) $(sanitizer) $(BUILD)/exports.map
-	$(Q)$(CC) $(CFLAGS) $(LTO) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload) $(sanitizer)
+	$(Q)$(CC) $(CFLAGS) $(HARDENING) $(LTO) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload) $(sanitizer)
 
 $(BUILD)/mplogshim: $(core) $(tool) $(sanitizer)
 	$(Q)$(CC) $(CFLAGS) $(NO_LTO) $(SANITIZERS) $(TOOL_LINK_FLAGS) -o $@ $(core) $(tool) $(sanitizer) -lz
@@ -101,7 +105,7 @@ $(BUILD)/shim/%.o: shim/%.c
 
 $(BUILD)/shim/%.o: shim/%.S
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(DEFINES) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(HARDENING) $(DEFINES) -MMD -MP -c -o $@ $<
 
 tests: all $(programs)
 

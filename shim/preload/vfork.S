@@ -5,10 +5,17 @@
  * keeps it, as the kernel leaves that register alone.
  */
 #if defined(__x86_64__)
+/* Where an indirect call may land. No shadow stack is promised: the return address is moved away and back. */
+#if defined(__CET__) && (__CET__ & 1)
+#define LANDING endbr64
+#else
+#define LANDING
+#endif
         .text
         .globl  vfork
         .type   vfork, @function
 vfork:
+        LANDING
         subq    $8, %rsp
         call    process_before_vfork
         addq    $8, %rsp
