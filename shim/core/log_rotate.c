@@ -175,13 +175,15 @@ static int exchange(const struct log *log, const char *pending, int64_t generati
 /*
  * When the file that is to be an archive was begun, for its name. What this process remembers may be of a lock file
  * that was deleted or cut short since, and others may have rotated under another one meanwhile. No live file is older
- * than the file system says that it was made, unless the clock is not the file system's.
+ * than the file system says that it was made, unless the clock is not the file system's, or the file is a copy of an
+ * older one, as its last write tells.
  */
 static void prove_begun(struct log *log, int64_t generation, const struct stat *live)
 {
     struct timespec born;
     log_read_begun(log, generation, live);
-    if (sys.birth(log->directory.fd, log->base, &born) == 0 && born.tv_sec > log->begun && born.tv_sec <= log_clock()) {
+    if (sys.birth(log->directory.fd, log->base, &born) == 0 && born.tv_sec > log->begun &&
+        born.tv_sec <= live->st_mtime && born.tv_sec <= log_clock()) {
         log->begun = born.tv_sec;
     }
 }

@@ -89,6 +89,15 @@ static inline void scene_make(struct scene *scene)
     scene_clock = (struct scene_clock){.real = 1795190400 /* 2026-11-20 16:00:00 UTC */, .monotonic = 100000000000};
 }
 
+/* Files are made by another clock. */
+static inline int scene_birth(int dir, const char *path, struct timespec *born)
+{
+    (void)dir;
+    (void)path;
+    (void)born;
+    return -EOPNOTSUPP;
+}
+
 /* The core as at the start of a process, with the clocks of the test. Only the first time in a process starts it. */
 static inline void scene_start(struct scene *scene)
 {
@@ -96,6 +105,7 @@ static inline void scene_start(struct scene *scene)
     sys = sys_real;
     sys.clock = scene_read_clock;
     sys.sleep = scene_sleep;
+    sys.birth = scene_birth;
     diag_open(DIAG_FILE, scene->diag.text);
     if (!started) {
         guard_start(log_forked);
