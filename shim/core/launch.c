@@ -61,8 +61,6 @@ static char stack[STACK_SIZE] __attribute__((aligned(16)));
 static atomic_bool adopts; /* orphans come to this process, or to one that it is forked from */
 static uint32_t launcher;  /* the thread whose turn it is to look after the slots, or 0 */
 
-int (*launch_clone)(int (*function)(void *), void *stack, int flags, void *argument, ...) = clone;
-
 LAUNCH_OUTSIDE static uint32_t state_of(const struct slot *slot)
 {
     return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
@@ -94,14 +92,13 @@ LAUNCH_OUTSIDE static int become(void *argument)
 }
 
 /*
- * Makes the child, which has this process waiting until its execve. Its id, or 0 if it did not come to that. The thread
- * that launches waits too, so libc's clone may still write to its errno.
+ * Makes the child, which has this process waiting until its execve. Its id, or 0 if it did not come to that.
  */
 LAUNCH_OUTSIDE static int make_child(struct slot *slot)
 {
-    int child = launch_clone(become, stack + STACK_OF_CHILD, CLONE_VM | CLONE_VFORK | SIGCHLD, slot);
+    int child = launch_process(become, stack + STACK_OF_CHILD, CLONE_VM | CLONE_VFORK | SIGCHLD, slot);
     if (child < 0) {
-        slot->error = -errno;
+        slot->error = child;
         return 0;
     }
     if (__atomic_load_n(&slot->error, __ATOMIC_ACQUIRE) < 0) {
@@ -114,7 +111,12 @@ LAUNCH_OUTSIDE static int make_child(struct slot *slot)
 LAUNCH_OUTSIDE static int go_between(void *argument)
 {
     struct slot *slot = argument;
-    return make_child(slot) == 0;
+    int child = make_child(slot);
+    if (child != 0 && __atomic_load_n(&slot->error, __ATOMIC_ACQUIRE) == NOTHING_KNOWN) {
+        /* valgrind writes out, at the exit of any process, what its copy of stdio buffers. */
+        launch_call(SYS_kill, launch_call(SYS_getpid, 0, 0, 0, 0), SIGKILL, 0, 0);
+    }
+    return child == 0;
 }
 
 /* What does not sleep when asked to (a system call filter) must not run on instead: false. */
@@ -283,14 +285,14 @@ static int launch_and_let_go(const struct launch *launch)
 {
     int status = 0;
     prepare(&passing, launch);
-    int process = launch_clone(go_between, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK, &passing);
+    int process = launch_process(go_between, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK, &passing);
     if (process < 0) {
-        return -errno;
+        return process;
     }
     while (launch_call(SYS_wait4, process, (long)&status, __WCLONE, 0) == -EINTR) {
     }
     if (passing.error == NOTHING_KNOWN) {
-        return status == 0 ? 0 : -EINTR;
+        return status == SIGKILL ? 0 : -EINTR; /* by itself */
     }
     return passing.error;
 }
@@ -302,8 +304,8 @@ static int launch_and_attend(const struct launch *launch)
         return -EAGAIN;
     }
     prepare(slot, launch);
-    slot->process = launch_clone(go_between_that_stays, stack + STACK_SIZE, 0, slot);
-    int error = slot->process < 0 ? -errno : 0;
+    slot->process = launch_process(go_between_that_stays, stack + STACK_SIZE, 0, slot);
+    int error = slot->process < 0 ? slot->process : 0;
     bool gone = error != 0;
     while (!gone && state_of(slot) == SLOT_STARTING) {
         wait_for_change(&slot->state, SLOT_STARTING, SECOND / 10); /* it may have been killed: nobody wakes then */

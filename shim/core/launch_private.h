@@ -33,6 +33,9 @@ LAUNCH_OUTSIDE static inline long launch_call(long number, long a, long b, long 
 
 enum { LAUNCH_NO_LIMIT = INT_MAX };
 
+/* clone(2): a process that calls the function on the new stack, and ends with its result. Its id, or -errno. */
+int launch_process(int (*function)(void *), char *new_stack, int flags, void *argument);
+
 /* Closes the descriptors from `first` up to `last`, if that is not less, whatever the kernel offers for that. */
 void launch_close(int first, int last);
 

@@ -32,20 +32,23 @@ static ssize_t write_raw(int fd, const struct iovec *vector, int count, off_t of
 
 enum { PAGE = 4096 };
 
+enum { PROBED = 8 };
+
 /*
- * Asked of the kernel, by a call that reads eight bytes and then refuses to do anything. The aligned ones are in the
- * same page, and, of what malloc gives, in the same block: valgrind looks at that.
+ * Asked of the kernel, by a call that reads eight bytes and then refuses to do anything. Memory checkers look at which:
+ * those of the piece itself; of a shorter one the aligned ones about it, which are in the same page.
  */
-static bool can_be_read(uintptr_t address)
+static bool can_be_read(uintptr_t address, size_t length)
 {
-    return sys.probe((const void *)(address / 8 * 8)) != -EFAULT;
+    uintptr_t probed = length >= PROBED ? address : address / PROBED * PROBED;
+    return sys.probe((const void *)probed) != -EFAULT;
 }
 
 /*
  * The same for a page that may have been asked for before: programs write from the same few buffers again and again,
  * and asking for each write would show. That a page has gone since is not found out.
  */
-static bool page_is_mapped(uintptr_t address)
+static bool begins_mapped(uintptr_t address, size_t length)
 {
     enum { REMEMBERED = 64 };
     static uintptr_t known[REMEMBERED];
@@ -54,7 +57,7 @@ static bool page_is_mapped(uintptr_t address)
     if (__atomic_load_n(slot, __ATOMIC_RELAXED) == page) {
         return true;
     }
-    if (!can_be_read(address)) {
+    if (!can_be_read(address, length)) {
         return false;
     }
     __atomic_store_n(slot, page, __ATOMIC_RELAXED);
@@ -64,9 +67,11 @@ static bool page_is_mapped(uintptr_t address)
 /* Both ends of a piece. One that goes over a page may go out of the mapped memory: its end is asked for each time. */
 static bool is_mapped(const struct iovec *piece)
 {
+    size_t length = piece->iov_len;
     uintptr_t start = (uintptr_t)piece->iov_base;
-    uintptr_t last = start + piece->iov_len - 1;
-    return page_is_mapped(start) && (start / PAGE == last / PAGE || can_be_read(last));
+    uintptr_t last = start + length - 1;
+    uintptr_t end = length >= PROBED ? last + 1 - PROBED : last;
+    return begins_mapped(start, length) && (start / PAGE == last / PAGE || can_be_read(end, length));
 }
 
 /*
