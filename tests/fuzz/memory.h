@@ -163,7 +163,7 @@ static inline int memory_resolve(int directory, const char *path, char *out)
         snprintf(out, PATH_MAX, "%s", file->data);
     } else {
         require(strchr(path, '/') == NULL); /* the shim asks for no more than a name */
-        snprintf(out, PATH_MAX, "%s/%s", file->data, path);
+        snprintf(out, PATH_MAX, "%s/%s", strcmp(file->data, "/") == 0 ? "" : file->data, path);
     }
     return 0;
 }
