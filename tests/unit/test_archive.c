@@ -13,7 +13,7 @@ static void nothing_to_do_changes_nothing(void **state)
 static void newest_pending_archive_gets_number_one(void **state)
 {
     struct place *place = *state;
-    MAKE(place, PENDING2, PENDING1, "app.log", "app.log.1", "app.log.2");
+    MAKE(place, PENDING1, PENDING2, "app.log", "app.log.1", "app.log.2");
     assert_settles(place);
     assert_there(place,
                  "app.log app.log.1<" PENDING2 " app.log.2<" PENDING1 " app.log.3<app.log.1 app.log.4<app.log.2");
