@@ -35,6 +35,7 @@ struct writer {
     int64_t inherited;  /* the same of the parent of this fork child; -1: none */
     uint32_t midline;   /* bytes written since the last newline, saturating */
     uint32_t held;      /* bytes of an unfinished line in `tail` */
+    bool held_aside;    /* by a pwrite, which does not move the position */
     char *tail;         /* LOG_HOLD_MAX bytes, or NULL until needed */
 };
 
@@ -205,7 +206,10 @@ void log_visit_held(void (*visit)(struct writer *writer));
 bool log_fork_prepare(void);
 void log_fork_done(void);
 
-/* No other thread is in the middle of a write any more, but for one that is stuck for a second; then they go on. */
+/*
+ * No other thread is in the middle of a write any more, but for one that is stuck for a second, and nothing is held of
+ * unfinished lines; then they go on.
+ */
 void log_pause(void);
 void log_resume(void);
 

@@ -91,12 +91,11 @@ static void replace_group(struct log *log, const struct writer *member, int fd, 
 
 /*
  * All descriptors of this log in this process go to the live file, which is open as `fd` for the kind of `opener`;
- * each other open of the program's gets an open of its own. The last thing is the program's locks, because the kernel
- * drops some of them at any close of the file.
+ * each other open of the program's gets an open of its own. The last thing is the program's locks, which were noted
+ * before, because the kernel drops some of them at any close of the file.
  */
 void log_adopt(struct log *log, const struct writer *opener, int fd, const struct stat *live, int64_t generation)
 {
-    program_locks_note(log);
     replace_group(log, opener, fd, live, generation);
     sys.close(fd);
     struct writer *first = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
@@ -188,8 +187,13 @@ static int64_t proved_at(const struct log *log, int64_t generation)
 static __attribute__((noinline)) int follow(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat live;
+    program_locks_note(log);
     int fd = open_live(log, writer, generation, &live);
+    if (fd == -EEXIST || fd == -ELOOP || fd == -ENOENT) {
+        fd = open_live(log, writer, generation, &live); /* somebody else put it there just now */
+    }
     if (fd < 0) {
+        program_locks_take(log);
         return fd;
     }
     log_adopt(log, writer, fd, &live, proved_at(log, generation));

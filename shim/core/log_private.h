@@ -11,6 +11,9 @@
 int log_lock(struct log *log);
 void log_unlock(struct log *log);
 
+/* With the lock between threads held: what is held of unfinished lines is written out. */
+void log_release_locked(struct log *log);
+
 /* Opens the log's lock file; `fd` is a writer's, of which `status` tells. A process that may not has the keeper do it.
  */
 int log_open_lock(struct log *log, int fd, const struct stat *status);

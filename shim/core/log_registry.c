@@ -346,7 +346,9 @@ void log_pause(void)
 {
     log_helper_keep_off(SECOND);
     for (size_t i = 0; i < log_count; i++) {
-        guard_mutex_lock(&logs[i]->mutex, SECOND);
+        if (guard_mutex_lock(&logs[i]->mutex, SECOND)) {
+            log_release_locked(logs[i]);
+        }
     }
 }
 

@@ -6,6 +6,8 @@
  */
 #include "log_private.h"
 
+#include "log_locks.h"
+
 #include "guard.h"
 #include "mode.h"
 #include "name.h"
@@ -172,22 +174,6 @@ static int exchange(const struct log *log, const char *pending, int64_t generati
     return error;
 }
 
-/*
- * When the file that is to be an archive was begun, for its name. What this process remembers may be of a lock file
- * that was deleted or cut short since, and others may have rotated under another one meanwhile. No live file is older
- * than the file system says that it was made, unless the clock is not the file system's, or the file is a copy of an
- * older one, as its last write tells.
- */
-static void prove_begun(struct log *log, int64_t generation, const struct stat *live)
-{
-    struct timespec born;
-    log_read_begun(log, generation, live);
-    if (sys.birth(log->directory.fd, log->base, &born) == 0 && born.tv_sec > log->begun &&
-        born.tv_sec <= live->st_mtime && born.tv_sec <= log_clock()) {
-        log->begun = born.tv_sec;
-    }
-}
-
 enum rotation_step { STEP_LOOK, STEP_PREPARE, STEP_ANNOUNCE, STEP_EXCHANGE, STEP_DONE };
 
 /* Somebody moved the live file since the last look: nothing to rotate, and the next look follows. */
@@ -217,7 +203,8 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
     if (error != 0) {
         return error;
     }
-    prove_begun(log, generation, &before);
+    /* For the archive's name. What this process remembers may be of a lock file that was deleted or cut short since. */
+    log_read_begun(log, generation, &before);
     *step = STEP_PREPARE;
     int fd = log_prepare(log, writer, &before, generation, pending);
     if (fd < 0) {
@@ -242,6 +229,7 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
     log->generation = generation + 1;
     log_set_begun(log, log_clock());
     log->begun_of = live.st_ino;
+    program_locks_note(log);
     log_adopt(log, writer, fd, &live, generation + 1);
     log->unsettled = true;
     log->settle_at = 0;

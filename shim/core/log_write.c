@@ -5,6 +5,7 @@
 
 #include "line.h"
 #include "log_helper.h"
+#include "log_locks.h"
 #include "log_record.h"
 #include "sys.h"
 
@@ -19,7 +20,7 @@ enum { SMALL_COUNT = 8 };
 static size_t bytes_for_now(struct writer *writer, const struct iovec *vector, int count, size_t total,
                             enum log_hold hold)
 {
-    if (hold == HOLD_NONE || record_ends_in_newline(vector, count)) {
+    if (hold == HOLD_NONE || sys_confined || record_ends_in_newline(vector, count)) {
         return total;
     }
     size_t complete = line_complete(vector, count, total);
@@ -162,6 +163,7 @@ static ssize_t write_as_writer(struct log *log, struct writer *writer, int fd, c
     if (writer->log == log && writer->fd == fd) {
         off_t position = offset >= 0 ? sys.lseek(fd, 0, SEEK_CUR) : -1;
         result = write_locked(log, writer, vector, count, flags, hold);
+        writer->held_aside = offset >= 0;
         if (position >= 0) {
             sys.lseek(fd, position, SEEK_SET);
         }
@@ -191,8 +193,10 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
  */
 static int rescue(struct log *log, struct writer *writer)
 {
+    program_locks_note(log);
     int fd = log_open_plain(log, O_WRONLY | O_APPEND);
     if (fd < 0) {
+        program_locks_take(log);
         return fd;
     }
     const struct iovec piece = {.iov_base = writer->tail, .iov_len = writer->held};
@@ -200,6 +204,7 @@ static int rescue(struct log *log, struct writer *writer)
     ssize_t written = sys.writev(fd, &piece, 1);
     log_unlock_file(log);
     sys.close(fd);
+    program_locks_take(log);
     if (written > 0) {
         drop_held(writer, (size_t)written);
     }
@@ -217,6 +222,26 @@ int log_rescue(struct writer *writer)
     return error;
 }
 
+static ssize_t write_held(struct log *log, struct writer *writer)
+{
+    off_t position = writer->held_aside ? sys.lseek(writer->fd, 0, SEEK_CUR) : -1;
+    ssize_t result = write_with_held(log, writer, NULL, 0, 0, 0, 0);
+    if (position >= 0) {
+        sys.lseek(writer->fd, position, SEEK_SET);
+    }
+    return result;
+}
+
+void log_release_locked(struct log *log)
+{
+    struct writer *first = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
+    for (struct writer *writer = first; writer != NULL; writer = writer->next) {
+        if (writer->held > 0 && (!log_prove(writer) || write_held(log, writer) == -ESTALE)) {
+            rescue(log, writer);
+        }
+    }
+}
+
 int log_release(struct writer *writer, int fd)
 {
     struct log *log = writer->log;
@@ -232,7 +257,7 @@ int log_release(struct writer *writer, int fd)
     }
     ssize_t result = 0;
     if (writer->log == log && writer->fd == fd && writer->held > 0) {
-        result = log_prove(writer) ? write_with_held(log, writer, NULL, 0, 0, 0, 0) : -ESTALE;
+        result = log_prove(writer) ? write_held(log, writer) : -ESTALE;
         if (result == -ESTALE) {
             result = rescue(log, writer);
         }

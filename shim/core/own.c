@@ -82,7 +82,8 @@ int own_open(int directory, const char *path, int flags, mode_t mode)
 
 static int find(int fd)
 {
-    for (int i = 0; i < holder_count; i++) {
+    int count = __atomic_load_n(&holder_count, __ATOMIC_ACQUIRE);
+    for (int i = 0; i < count; i++) {
         if (*holders[i] == fd) {
             return i;
         }
@@ -129,7 +130,8 @@ int own_adopt(int *holder)
     bool fits = holder_count < OWN_MAX;
     if (fits) {
         *holder = moved;
-        holders[holder_count++] = holder;
+        holders[holder_count] = holder; /* who looks without the lock finds it complete */
+        __atomic_store_n(&holder_count, holder_count + 1, __ATOMIC_RELEASE);
         note_number(moved);
     }
     guard_mutex_unlock(&lock);
@@ -168,7 +170,8 @@ bool own_is(int fd)
 int own_next(int from)
 {
     int next = INT32_MAX;
-    for (int i = 0; i < holder_count; i++) {
+    int count = __atomic_load_n(&holder_count, __ATOMIC_ACQUIRE);
+    for (int i = 0; i < count; i++) {
         if (*holders[i] >= from && *holders[i] < next) {
             next = *holders[i];
         }

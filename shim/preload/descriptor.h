@@ -54,6 +54,12 @@ int descriptor_release_all(void);
 /* How many bytes of an unfinished line are held: the file ends that much later than it seems. */
 size_t descriptor_held(int fd);
 
+/* The same for its position, which a pwrite does not move. */
+size_t descriptor_held_at_position(int fd);
+
+/* Whether memory that the program speaks of can be looked at: only the kernel may find out that a pointer is bad. */
+bool descriptor_may_look(const void *start, size_t length);
+
 /* Whether a managed descriptor can be read from. */
 bool descriptor_reads(int fd);
 

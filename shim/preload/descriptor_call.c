@@ -74,6 +74,14 @@ static bool is_mapped(const struct iovec *piece)
     return begins_mapped(start, length) && (start / PAGE == last / PAGE || can_be_read(end, length));
 }
 
+bool descriptor_may_look(const void *start, size_t length)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)start, .iov_len = length};
+    uintptr_t from = (uintptr_t)start;
+    return from >= LOWEST_ADDRESS && from <= HIGHEST_ADDRESS && length <= HIGHEST_ADDRESS - from && length > 0 &&
+           is_mapped(&piece);
+}
+
 /*
  * Whether the shim may look at the bytes: only the kernel may find out that a pointer is bad. Catches what programs
  * do pass by mistake, null and small numbers and the kernel's half; buffers that run out of the mapped memory; and the
@@ -196,10 +204,26 @@ int descriptor_release(int fd)
     return error == -ESTALE ? 0 : error;
 }
 
+/* Proved, because libc and raw system calls close and reuse numbers behind our back. */
+static const struct writer *holding(int fd)
+{
+    struct stat status;
+    const struct writer *writer = descriptor_writer(fd);
+    bool holds = writer != NULL && __builtin_expect(writer_held(writer) > 0, 0) && sys.fstat(fd, &status) == 0 &&
+                 status.st_ino == writer->inode && status.st_dev == writer->device;
+    return holds ? writer : NULL;
+}
+
 size_t descriptor_held(int fd)
 {
-    const struct writer *writer = descriptor_writer(fd);
+    const struct writer *writer = holding(fd);
     return writer == NULL ? 0 : writer_held(writer);
+}
+
+size_t descriptor_held_at_position(int fd)
+{
+    const struct writer *writer = holding(fd);
+    return writer == NULL || writer->held_aside ? 0 : writer_held(writer);
 }
 
 bool descriptor_reads(int fd)
@@ -376,21 +400,26 @@ int descriptor_dup3(int from, int to, int flags)
     return fd;
 }
 
-/* Only if the result is higher than it would be without the shim, so that mostly nothing need be undone. */
+/*
+ * Looked for before, because a descriptor too many would have to be closed, which drops the program's own locks on the
+ * file. Only near the shim's numbers: below, the first free one is found long before.
+ */
 int descriptor_dup_from(int fd, int command, long lowest)
 {
-    int result = real.fcntl(fd, command, lowest);
-    int own = result > lowest ? own_next((int)lowest) : INT_MAX;
-    if (own >= result || descriptor_foreign_memory()) {
-        return result;
+    enum { NEAR = 128 };
+    int own = lowest >= 0 && lowest < INT_MAX ? own_next((int)lowest) : INT_MAX;
+    if (own - lowest >= NEAR || descriptor_foreign_memory()) {
+        return real.fcntl(fd, command, lowest);
     }
-    int saved = errno;
-    int better = descriptor_dup3(fd, own, command == F_DUPFD_CLOEXEC ? O_CLOEXEC : 0);
-    if (better >= 0) {
-        sys.close(result);
+    int number = (int)lowest;
+    while (number < own && sys.fcntl(number, F_GETFD, 0) >= 0) {
+        number++;
     }
-    errno = saved;
-    return better >= 0 ? better : result;
+    if (number < own || sys.fcntl(fd, F_GETFD, 0) < 0) {
+        return real.fcntl(fd, command, lowest);
+    }
+    int made = descriptor_dup3(fd, own, command == F_DUPFD_CLOEXEC ? O_CLOEXEC : 0);
+    return made >= 0 ? made : real.fcntl(fd, command, lowest);
 }
 
 bool descriptor_is_own(int fd)

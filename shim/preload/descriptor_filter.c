@@ -24,6 +24,7 @@ void descriptor_before_filter(struct filtering *filtering)
     if (filtering->paused) {
         log_pause();
         sys_confined = true; /* for threads that are on their way: before it can be too late */
+        log_resume();
     }
 }
 
@@ -35,7 +36,6 @@ void descriptor_after_filter(const struct filtering *filtering, bool installed)
     }
     if (filtering->paused) {
         sys_confined = installed;
-        log_resume();
         guard_leave();
     }
     if (filtering->stops && !installed) {

@@ -274,6 +274,10 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
 /* What is held of the logs that a message passes on belongs before what the receiver writes to them. */
 static void release_passed(const struct msghdr *message)
 {
+    if (!descriptor_may_look(message, sizeof *message) || message->msg_controllen == 0 ||
+        !descriptor_may_look(message->msg_control, message->msg_controllen)) {
+        return;
+    }
     struct msghdr *parts = (struct msghdr *)(uintptr_t)message;
     int saved = errno;
     for (struct cmsghdr *part = CMSG_FIRSTHDR(parts); part != NULL; part = CMSG_NXTHDR(parts, part)) {
@@ -287,7 +291,7 @@ static void release_passed(const struct msghdr *message)
 
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    if (descriptor_active() && message != NULL && message->msg_controllen > 0) {
+    if (descriptor_active()) {
         release_passed(message);
     }
     return real.sendmsg(fd, message, flags);
@@ -296,9 +300,7 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
     for (unsigned i = 0; descriptor_active() && i < count; i++) {
-        if (messages[i].msg_hdr.msg_controllen > 0) {
-            release_passed(&messages[i].msg_hdr);
-        }
+        release_passed(&messages[i].msg_hdr);
     }
     return real.sendmmsg(fd, messages, count, flags);
 }

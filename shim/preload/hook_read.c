@@ -11,61 +11,65 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static void write_out(int fd)
+/* The shim's own descriptors are none to the program. */
+static bool is_hidden(int fd)
+{
+    bool hidden = __builtin_expect(descriptor_is_own(fd), 0);
+    if (hidden) {
+        errno = EBADF;
+    }
+    return hidden;
+}
+
+static bool write_out(int fd)
 {
     if (__builtin_expect(descriptor_held(fd) > 0, 0)) {
         int saved = errno;
         descriptor_release(fd);
         errno = saved;
     }
+    return !is_hidden(fd);
 }
 
 EXPORT ssize_t read(int fd, void *buffer, size_t size)
 {
-    write_out(fd);
-    return real.read(fd, buffer, size);
+    return write_out(fd) ? real.read(fd, buffer, size) : -1;
 }
 EXPORT_ALIAS(__read, read);
 
 EXPORT ssize_t pread(int fd, void *buffer, size_t size, off_t offset)
 {
-    write_out(fd);
-    return real.pread(fd, buffer, size, offset);
+    return write_out(fd) ? real.pread(fd, buffer, size, offset) : -1;
 }
 EXPORT_ALIAS(pread64, pread);
 EXPORT_ALIAS(__pread64, pread);
 
 EXPORT ssize_t readv(int fd, const struct iovec *vector, int count)
 {
-    write_out(fd);
-    return real.readv(fd, vector, count);
+    return write_out(fd) ? real.readv(fd, vector, count) : -1;
 }
 
 EXPORT ssize_t preadv(int fd, const struct iovec *vector, int count, off_t offset)
 {
-    write_out(fd);
-    return real.preadv(fd, vector, count, offset);
+    return write_out(fd) ? real.preadv(fd, vector, count, offset) : -1;
 }
 EXPORT_ALIAS(preadv64, preadv);
 
 EXPORT ssize_t preadv2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-    write_out(fd);
-    return real.preadv2(fd, vector, count, offset, flags);
+    return write_out(fd) ? real.preadv2(fd, vector, count, offset, flags) : -1;
 }
 EXPORT_ALIAS(preadv64v2, preadv2);
 
 /* What fortified programs call for read and pread. */
 EXPORT ssize_t __read_chk(int fd, void *buffer, size_t size, size_t room)
 {
-    write_out(fd);
-    return real.__read_chk(fd, buffer, size, room);
+    return write_out(fd) ? real.__read_chk(fd, buffer, size, room) : -1;
 }
 
 EXPORT ssize_t __pread_chk(int fd, void *buffer, size_t size, off_t offset, size_t room)
 {
-    write_out(fd);
-    return real.__pread_chk(fd, buffer, size, offset, room);
+    return write_out(fd) ? real.__pread_chk(fd, buffer, size, offset, room) : -1;
 }
 ssize_t __pread64_chk(int fd, void *buffer, size_t size, off_t offset, size_t room);
 EXPORT_ALIAS(__pread64_chk, __pread_chk);
@@ -74,11 +78,14 @@ EXPORT_ALIAS(__pread64_chk, __pread_chk);
 EXPORT off_t lseek(int fd, off_t offset, int whence)
 {
     bool asks = offset == 0 && (whence == SEEK_CUR || whence == SEEK_END);
-    if (!asks) {
-        write_out(fd);
+    if (asks ? is_hidden(fd) : !write_out(fd)) {
+        return -1;
     }
     off_t result = real.lseek(fd, offset, whence);
-    return result < 0 ? result : result + (off_t)descriptor_held(fd);
+    if (asks && result >= 0) {
+        result += (off_t)(whence == SEEK_CUR ? descriptor_held_at_position(fd) : descriptor_held(fd));
+    }
+    return result;
 }
 EXPORT_ALIAS(lseek64, lseek);
 off_t __lseek(int fd, off_t offset, int whence);
@@ -108,6 +115,9 @@ static int add_held(int result, size_t held, struct stat *status)
 
 EXPORT int fstat(int fd, struct stat *status)
 {
+    if (is_hidden(fd)) {
+        return -1;
+    }
     size_t held = held_after_look(fd);
     return add_held(real.fstat(fd, status), held, status);
 }
@@ -122,6 +132,9 @@ EXPORT int fstat64(int fd, struct stat64 *status)
 int __fxstat(int version, int fd, struct stat *status);
 EXPORT int __fxstat(int version, int fd, struct stat *status)
 {
+    if (is_hidden(fd)) {
+        return -1;
+    }
     size_t held = held_after_look(fd);
     return add_held(real.__fxstat(version, fd, status), held, status);
 }

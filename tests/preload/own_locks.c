@@ -207,6 +207,34 @@ static void fcntl_around_each_line(void)
     check_around_each_line(1);
 }
 
+/* The kernel drops a POSIX lock at any close of the file: the library must not close one. */
+static void duplicate_near_own_numbers(void)
+{
+    int fd = open_rdwr();
+    write_text(fd, "line\n");
+    CHECK_EQUAL(lock_range(fd, F_SETLK, F_WRLCK, 0, 0), 0);
+    for (int number = 900; number < 1000; number++) {
+        CHECK_EQUAL(fcntl(fd, F_DUPFD, number), number);
+    }
+    CHECK(!other_can_lock(F_WRLCK, 0, 0));
+}
+
+/* One descriptor follows to the new live file, which another one has locked already. */
+static void follower(void)
+{
+    int old = open_rdwr();
+    write_text(old, "first\n");
+    CHECK_EQUAL(rename("app.log", "elsewhere"), 0);
+    int fd = open_rdwr();
+    CHECK_EQUAL(lock_range(fd, F_SETLK, F_WRLCK, 0, 0), 0);
+    for (double begun = raw_seconds(); raw_seconds() < begun + 1.1;) {
+        raw_pause(); /* within a second it has looked */
+    }
+    write_text(old, "second\n");
+    CHECK(is_on(old, "app.log"));
+    CHECK(!other_can_lock(F_WRLCK, 0, 0));
+}
+
 int main(int count, char **arguments)
 {
     static const struct test tests[] = {
@@ -216,6 +244,8 @@ int main(int count, char **arguments)
         {"locks_of_open_file_descriptions_go_along", BYTES, ofd_ranges, NULL, NULL},
         {"an_fcntl_lock_survives_the_moves_of_other_descriptors", BYTES, posix_among_several, NULL, NULL},
         {"a_lock_that_a_shell_has_goes_along", BYTES, lock_of_a_shell, NULL, NULL},
+        {"an_fcntl_lock_survives_duplicates_near_the_library_s_numbers", BYTES, duplicate_near_own_numbers, NULL, NULL},
+        {"an_fcntl_lock_survives_a_descriptor_that_follows", "app.log", follower, NULL, NULL},
         {"a_flock_around_each_line_is_never_waited_for_in_vain", "app.log,max_bytes=1000", flock_around_each_line, NULL,
          NULL},
         {"an_fcntl_lock_around_each_line_is_never_waited_for_in_vain", "app.log,max_bytes=1000", fcntl_around_each_line,
