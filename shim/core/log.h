@@ -127,7 +127,9 @@ struct log {
     int64_t retry_at[TROUBLE_COUNT]; /* monotonic nanoseconds */
     struct diag_limits limits;
     struct iovec *scratch; /* IOV_MAX + 1 pieces, or NULL until needed */
+    /* Neither changes while the log is open, not even for a moment: threads look for it without its mutex. */
     char path[PATH_MAX];
+    char directory_path[PATH_MAX];
 };
 
 /*

@@ -100,10 +100,7 @@ static int name_in_lock_directory(const char *path, char *name)
 
 int log_open_directory(struct log *log)
 {
-    char *base = log->path + (log->base - log->path);
-    base[-1] = '\0';
-    int error = take_directory(open_real(log->path), &log->directory);
-    base[-1] = '/';
+    int error = take_directory(open_real(log->directory_path), &log->directory);
     if (log->rule->lock_dir == NULL) {
         log->lock.directory = log->directory.fd;
     }
@@ -158,15 +155,11 @@ bool log_has_first_root(void)
  * Whether another directory has taken the place of the log's: it was moved away and made anew. Not so in a chroot, or
  * where something is mounted over it: there the log is where it was opened.
  */
-static bool has_successor(struct log *log)
+static bool has_successor(const struct log *log)
 {
     struct stat there;
-    char *base = log->path + (log->base - log->path);
-    base[-1] = '\0';
-    int error = sys.fstatat(AT_FDCWD, log->path[0] == '\0' ? "/" : log->path, &there, 0);
-    base[-1] = '/';
-    return error == 0 && S_ISDIR(there.st_mode) && there.st_dev == log->directory.device &&
-           there.st_ino != log->directory.inode && log_has_first_root();
+    return sys.fstatat(AT_FDCWD, log->directory_path, &there, 0) == 0 && S_ISDIR(there.st_mode) &&
+           there.st_dev == log->directory.device && there.st_ino != log->directory.inode && log_has_first_root();
 }
 
 void log_prove_directories(struct log *log)

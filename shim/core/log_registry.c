@@ -148,6 +148,9 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     memset(log, 0, offsetof(struct log, path));
     memcpy(log->path, path, length + 1);
     log->base = log->path + (base - path) + 1;
+    size_t directory_length = base == path ? 1 : (size_t)(base - path); /* the root has its slash */
+    memcpy(log->directory_path, path, directory_length);
+    log->directory_path[directory_length] = '\0';
     log->rule = rule;
     log->policy = rule->policy;
     log->zone = log_zone(&rule->policy);
