@@ -137,7 +137,7 @@ static __attribute__((noinline)) int make_live(struct log *log, const struct wri
     }
     error = sys_rename_new(log->directory.fd, pending, log->base);
     if (error != 0) {
-        sys.unlinkat(log->directory.fd, pending, 0);
+        log_remove_prepared(log, pending);
         sys.close(fd);
         return error;
     }

@@ -84,6 +84,9 @@ int log_open_as(const struct log *log, int flags);
 int log_prepare(const struct log *log, const struct writer *writer, const struct stat *before, int64_t generation,
                 char *name);
 
+/* Removes such a file again, unless it has become an archive meanwhile. Whether it did. */
+bool log_remove_prepared(const struct log *log, const char *name);
+
 /* Moves all descriptors of the log in this process over to the live file, open as `fd` for `opener`; `fd` is closed. */
 void log_adopt(struct log *log, const struct writer *opener, int fd, const struct stat *live, int64_t generation);
 

@@ -42,10 +42,11 @@ static int dress(const struct log *log, int fd, const struct stat *before)
 }
 
 /*
- * Takes away an empty file that a process which died left under a pending name. First it gets a name of its own, so
- * that no rotation can put an archive there between the look and the removal, even one that has lost its lock.
+ * Takes away an empty file under a pending name: this process prepared it in vain, or one that died did. First it gets
+ * a name of its own, so that no rotation can put an archive there between the look and the removal, even one that has
+ * lost its lock.
  */
-static __attribute__((noinline)) bool clear_name(const struct log *log, const char *name)
+__attribute__((noinline)) bool log_remove_prepared(const struct log *log, const char *name)
 {
     struct stat left;
     char fresh[NAME_SIZE];
@@ -79,7 +80,7 @@ int log_prepare(const struct log *log, const struct writer *writer, const struct
             return error;
         }
         fd = own_open(log->directory.fd, name, flags, 0600);
-        if (fd == -EEXIST && clear_name(log, name)) {
+        if (fd == -EEXIST && log_remove_prepared(log, name)) {
             fd = own_open(log->directory.fd, name, flags, 0600);
         }
     }
@@ -89,7 +90,7 @@ int log_prepare(const struct log *log, const struct writer *writer, const struct
     error = dress(log, fd, before);
     if (error != 0) {
         sys.close(fd);
-        sys.unlinkat(log->directory.fd, name, 0);
+        log_remove_prepared(log, name);
         return error;
     }
     return fd;
@@ -100,24 +101,41 @@ static bool unsupported(int error)
     return error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP;
 }
 
+/* Removes a name of the live file other than that at its path. */
+static __attribute__((noinline)) void remove_if_live(const struct log *log, const char *name)
+{
+    struct stat live;
+    struct stat second;
+    if (sys.fstatat(log->directory.fd, log->base, &live, AT_SYMLINK_NOFOLLOW) == 0 && live.st_nlink > 1 &&
+        sys.fstatat(log->directory.fd, name, &second, AT_SYMLINK_NOFOLLOW) == 0 && second.st_ino == live.st_ino &&
+        second.st_dev == live.st_dev) {
+        sys.unlinkat(log->directory.fd, name, 0);
+    }
+}
+
 /*
  * A rotation by links that was killed before its last step left the live file with a second name. It goes before
  * another is made: one file must not become two archives.
  */
-static __attribute__((noinline)) void remove_second_name(const struct log *log, int64_t generation)
+static __attribute__((noinline)) void remove_second_names(const struct log *log, int64_t generation)
 {
-    struct stat live;
-    struct stat second;
     char name[NAME_SIZE];
-    if (sys.fstatat(log->directory.fd, log->base, &live, AT_SYMLINK_NOFOLLOW) != 0 || live.st_nlink < 2) {
-        return;
-    }
     for (int64_t past = generation > 0 ? generation - 1 : 0; past <= generation; past++) {
-        if (name_pending(log->base, (uint64_t)past, log->begun, name) == 0 &&
-            sys.fstatat(log->directory.fd, name, &second, AT_SYMLINK_NOFOLLOW) == 0 && second.st_ino == live.st_ino &&
-            second.st_dev == live.st_dev) {
-            sys.unlinkat(log->directory.fd, name, 0);
+        if (name_pending(log->base, (uint64_t)past, log->begun, name) == 0) {
+            remove_if_live(log, name);
         }
+    }
+}
+
+/* What a rotation by links that was killed had prepared. An archive is there only while somebody looks at it. */
+static __attribute__((noinline)) void remove_fresh(const struct log *log, const char *fresh)
+{
+    struct stat left;
+    if (sys.fstatat(log->directory.fd, fresh, &left, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(left.st_mode) &&
+        left.st_size == 0) {
+        sys.unlinkat(log->directory.fd, fresh, 0);
+    } else {
+        remove_if_live(log, fresh);
     }
 }
 
@@ -132,14 +150,14 @@ static __attribute__((noinline)) int exchange_by_links(const struct log *log, co
     char fresh[NAME_SIZE];
     int error = name_fresh(log->base, fresh);
     if (error == 0) {
-        sys.unlinkat(dir, fresh, 0);
-        error = sys.renameat2(dir, pending, dir, fresh, 0);
+        remove_fresh(log, fresh);
+        error = sys_rename_new(dir, pending, fresh);
     }
     if (error != 0) {
-        sys.unlinkat(dir, pending, 0);
+        log_remove_prepared(log, pending);
         return error;
     }
-    remove_second_name(log, generation);
+    remove_second_names(log, generation);
     error = sys.linkat(dir, log->base, dir, pending, 0);
     bool linked = error == 0;
     bool moved = false;
@@ -154,7 +172,7 @@ static __attribute__((noinline)) int exchange_by_links(const struct log *log, co
         if (moved) {
             sys.renameat2(dir, pending, dir, log->base, 0);
         } else if (linked) {
-            sys.unlinkat(dir, pending, 0);
+            remove_if_live(log, pending);
         }
         sys.unlinkat(dir, fresh, 0);
     }
@@ -169,9 +187,20 @@ static int exchange(const struct log *log, const char *pending, int64_t generati
         return exchange_by_links(log, pending, generation);
     }
     if (error != 0) {
-        sys.unlinkat(log->directory.fd, pending, 0);
+        log_remove_prepared(log, pending);
     }
     return error;
+}
+
+/*
+ * Whether the file that was prepared is the live one now, as far as can be seen. Locks can be lost: then somebody else
+ * may have taken the name for a file of its own, and what is written to this one would be gone with it.
+ */
+static __attribute__((noinline)) bool took_place(const struct log *log, const struct stat *prepared)
+{
+    struct stat live;
+    int error = sys.fstatat(log->directory.fd, log->base, &live, AT_SYMLINK_NOFOLLOW);
+    return error == 0 ? live.st_ino == prepared->st_ino && live.st_dev == prepared->st_dev : error != -ENOENT;
 }
 
 enum rotation_step { STEP_LOOK, STEP_PREPARE, STEP_ANNOUNCE, STEP_EXCHANGE, STEP_DONE };
@@ -216,10 +245,11 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
         error = lockfile_advance(&log->lock, generation);
     }
     if (error != 0) {
-        sys.unlinkat(log->directory.fd, pending, 0);
+        log_remove_prepared(log, pending);
     } else {
         *step = STEP_EXCHANGE;
         error = exchange(log, pending, generation);
+        error = error == 0 && !took_place(log, &live) ? NOT_LIVE : error;
     }
     if (error != 0) {
         sys.close(fd);
