@@ -203,9 +203,9 @@ void log_allow_lock(struct log *log);
 /* Calls `visit` for every writer that holds something. */
 void log_visit_held(void (*visit)(struct writer *writer));
 
-/* Around fork: the registry is in one piece in the child. False if it could not be had within a second: then not done
- * either. */
-bool log_fork_prepare(void);
+/* Around fork, by the thread that forks: the registry is in one piece in the child, unless it could not be had within a
+ * second. */
+void log_fork_prepare(void);
 void log_fork_done(void);
 
 /*

@@ -365,14 +365,16 @@ void log_resume(void)
     log_helper_allow();
 }
 
-bool log_fork_prepare(void)
+void log_fork_prepare(void)
 {
-    return guard_mutex_lock(&registry_mutex, SECOND);
+    guard_mutex_lock(&registry_mutex, SECOND);
 }
 
 void log_fork_done(void)
 {
-    guard_mutex_unlock(&registry_mutex);
+    if (guard_mutex_is_mine(&registry_mutex)) {
+        guard_mutex_unlock(&registry_mutex);
+    }
 }
 
 /*

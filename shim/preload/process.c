@@ -38,10 +38,37 @@ static void forked(void)
 
 /*
  * Over the fork the registry is locked, so that it is in one piece in the child, and the thread stays inside: a signal
- * handler that runs in between makes its calls raw instead of waiting for that lock.
+ * handler that runs in between makes its calls raw instead of waiting for that lock. If it forks as well, it is the
+ * first fork that ends all that: the handlers of both count.
  */
+static __thread int fork_depth;
 static __thread bool inside_fork;
-static __thread bool registry_locked;
+
+static void end_fork(void)
+{
+    log_fork_done();
+    guard_thread.abandon = NULL;
+    inside_fork = false;
+    guard_leave();
+}
+
+/* A signal handler jumps out of the fork, or ends the thread in it. */
+static void abandon_fork(void *unused)
+{
+    (void)unused;
+    log_fork_done();
+    inside_fork = false;
+    fork_depth = 0;
+}
+
+static void begin_fork(void)
+{
+    inside_fork = descriptor_active() && guard_enter();
+    if (inside_fork) {
+        guard_thread.abandon = abandon_fork;
+        log_fork_prepare();
+    }
+}
 
 static void before_fork(void)
 {
@@ -53,32 +80,26 @@ static void before_fork(void)
     if (descriptor_active() && !guard_inside() && launch_before_fork() && geteuid() == 0) {
         descriptor_keep();
     }
-    inside_fork = descriptor_active() && guard_enter();
-    registry_locked = inside_fork && log_fork_prepare();
+    if (++fork_depth == 1) {
+        begin_fork();
+    }
 }
 
+/* The depth goes down last: a fork in between must not begin what is being ended. */
 static void after_fork_in_parent(void)
 {
-    if (registry_locked) {
-        registry_locked = false;
-        log_fork_done();
+    if (fork_depth == 1 && inside_fork) {
+        end_fork();
     }
-    if (inside_fork) {
-        inside_fork = false;
-        guard_leave();
-    }
+    fork_depth--;
 }
 
 static void after_fork_in_child(void)
 {
     if (descriptor_active()) {
-        guard_forked();
+        guard_forked(); /* no lock is held any more */
     }
-    registry_locked = false; /* guard_forked has reset it */
-    if (inside_fork) {
-        inside_fork = false;
-        guard_leave();
-    }
+    after_fork_in_parent();
 }
 
 /* A value of the environment, or NULL. Keeps "name=value" in `copy`; what is too long for a path is kept as empty. */

@@ -328,6 +328,44 @@ static void signal_handler_forks(void)
     check_account(2, 0);
 }
 
+static volatile bool opened;
+
+static void *open_another(void *unused)
+{
+    (void)unused;
+    close(open_log("other.log"));
+    opened = true;
+    return NULL;
+}
+
+static bool has_opened(void)
+{
+    return opened;
+}
+
+/* The handler forks in the middle of a fork, as often as not: nothing stays locked, and the thread is not left inside.
+ */
+static void forks_within_forks(void)
+{
+    pthread_t thread;
+    share_counters();
+    signal_fd = open_log("app.log");
+    start_timer(handler_forks, SA_RESTART, 3000);
+    for (int i = 0; handled < 40 && i < 10000; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            _exit(0);
+        }
+        exit_status(child);
+    }
+    stop_timer();
+    CHECK_EQUAL(handled, 40);
+    CHECK_EQUAL(pthread_create(&thread, NULL, open_another, NULL), 0);
+    CHECK(wait_until(has_opened));
+    write_lines(signal_fd, 0, 40);
+    check_account(2, 0);
+}
+
 int main(int count, char **arguments)
 {
     static const struct test tests[] = {
@@ -341,6 +379,7 @@ int main(int count, char **arguments)
         {"a_signal_handler_may_write_while_others_do", SMALL, signal_handler_writes_among_others, NULL, NULL},
         {"a_signal_handler_may_jump_out_at_any_moment", "app.log,max_bytes=500", handlers_that_jump, NULL, NULL},
         {"a_signal_handler_may_fork_at_any_moment", "app.log,max_bytes=200", signal_handler_forks, NULL, NULL},
+        {"a_signal_handler_may_fork_in_the_middle_of_a_fork", "*.log,max_bytes=200", forks_within_forks, NULL, NULL},
     };
     return test_main(count, arguments, tests, TEST_COUNT(tests));
 }
