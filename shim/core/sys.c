@@ -143,6 +143,11 @@ static int real_fcntl(int fd, int command, long argument)
     return (int)sys_call(SYS_fcntl, fd, command, argument, 0, 0, 0);
 }
 
+static int real_flock(int fd, int operation)
+{
+    return (int)sys_call(SYS_flock, fd, operation, 0, 0, 0, 0);
+}
+
 static int real_dup3(int from, int to, int flags)
 {
     return (int)sys_call(SYS_dup3, from, to, flags, 0, 0, 0);
@@ -208,8 +213,8 @@ static int real_poll_writable(int fd)
         .fstatat = real_fstatat, .birth = real_birth, .readlinkat = real_readlinkat, .ftruncate = real_ftruncate,      \
         .fchmod = real_fchmod, .fchown = real_fchown, .futimens = real_futimens, .fsync = real_fsync,                  \
         .renameat2 = real_renameat2, .linkat = real_linkat, .unlinkat = real_unlinkat, .getdents64 = real_getdents64,  \
-        .fcntl = real_fcntl, .dup3 = real_dup3, .clock = real_clock, .sleep = real_sleep, .futex = real_futex,         \
-        .probe = real_probe, .getpid = real_getpid, .poll_writable = real_poll_writable,                               \
+        .fcntl = real_fcntl, .flock = real_flock, .dup3 = real_dup3, .clock = real_clock, .sleep = real_sleep,         \
+        .futex = real_futex, .probe = real_probe, .getpid = real_getpid, .poll_writable = real_poll_writable,          \
     }
 
 struct sys_calls sys = REAL_CALLS;

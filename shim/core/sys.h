@@ -40,6 +40,7 @@ struct sys_calls {
     int (*unlinkat)(int dir, const char *path, int flags);
     ssize_t (*getdents64)(int dir, void *buffer, size_t size);
     int (*fcntl)(int fd, int command, long argument); /* also F_SETLK, with a pointer as argument */
+    int (*flock)(int fd, int operation);
     int (*dup3)(int from, int to, int flags);
     int (*clock)(clockid_t clock, struct timespec *now); /* libc's clock_gettime: the vDSO, or a preloaded fake clock */
     int (*sleep)(const struct timespec *duration);       /* may return early */

@@ -35,11 +35,13 @@ struct archive_task {
     int (*between)(void *context);
 
     /*
-     * Asked before anything is renamed, removed or put into place: 0, or what ends the pass, because the settle lock is
-     * not held any more (somebody deleted the lock file, and another process may be at it under a new one). NULL: it
-     * is.
+     * Around each step that makes, renames or removes files, and the looks that it is based on: nobody else takes one
+     * meanwhile. Non-zero is what ends the pass without the step, and nothing is to be left then, because the settle
+     * lock is not held any more (somebody deleted the lock file, and another process may be at it under a new one).
+     * What takes long is done outside. Both may be NULL: nobody else can be there.
      */
-    int (*still_mine)(void *context);
+    int (*enter)(void *context);
+    void (*leave)(void *context);
 
     /* An archive has its last form and name: `name` within the directory, `bytes` the file's size. NULL: nobody cares.
      */
@@ -115,7 +117,8 @@ int archive_make_room(const struct archive_task *task, struct archives *archives
 /*
  * Removes one of the unused files, if it still is unused, and takes it from the list; false if there is none. Under the
  * log's lock, because a rotation may just be preparing it, with a constant number of system calls: once for each time
- * that the lock is taken. While there are any, the log is not settled.
+ * that the lock is taken. The caller has entered (see above): here is not where to wait for it. While there are any,
+ * the log is not settled.
  */
 bool archive_remove_unused(const struct archive_task *task, struct archives *archives);
 

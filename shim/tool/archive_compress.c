@@ -37,16 +37,22 @@ static int sync_file(const struct archive_task *task, const char *file)
     return error != 0 ? error : closed;
 }
 
-/* 0: `file` still is what `status` was, and nobody has it open for writing; -EAGAIN if not. */
+/* 0: nobody has `file` open for writing; -EAGAIN if somebody has. It may take long. */
+static int prove_unwritten(const struct archive_task *task, const char *file)
+{
+    int written = written_by_somebody(task->directory, file);
+    return written > 0 ? -EAGAIN : written;
+}
+
+/* 0: `file` still is what `status` was; -EAGAIN if not. */
 static int prove_unchanged(const struct archive_task *task, const char *file, const struct stat *status)
 {
     struct stat now;
-    int written = written_by_somebody(task->directory, file);
-    int error = written < 0 ? written : sys.fstatat(task->directory, file, &now, AT_SYMLINK_NOFOLLOW);
+    int error = sys.fstatat(task->directory, file, &now, AT_SYMLINK_NOFOLLOW);
     if (error != 0) {
         return error;
     }
-    return written > 0 || !S_ISREG(now.st_mode) || !gzip_is_unchanged(status, &now) ? -EAGAIN : 0;
+    return !S_ISREG(now.st_mode) || !gzip_is_unchanged(status, &now) ? -EAGAIN : 0;
 }
 
 /* What is not at its place any more was removed, or got another name: then it is not the compressed one's to replace.
@@ -59,14 +65,19 @@ static bool has_other_name(int plain_fd)
 
 /*
  * The compressed file is on disk, and holds what `status` says the plain one did, which may be open as `plain_fd`: the
- * plain one goes. If somebody has come to write to it, or it cannot be removed, the compressed one goes again.
+ * plain one goes. If somebody has come to write to it, or it cannot be removed, the compressed one goes again. If it is
+ * another's turn by now, both stay: the plain one may be gone already.
  */
 static int remove_plain(const struct archive_task *task, const char *plain, const char *compressed,
                         const struct stat *status, int plain_fd)
 {
     int error = sync_directory(task);
+    error = error != 0 ? error : prove_unwritten(task, plain);
+    int entered = archive_enter(task);
+    if (entered != 0) {
+        return entered;
+    }
     error = error != 0 ? error : prove_unchanged(task, plain, status);
-    error = error != 0 ? error : archive_still_mine(task);
     error = error != 0 ? error : sys.unlinkat(task->directory, plain, 0);
     if (error == -ENOENT && has_other_name(plain_fd)) {
         error = -EAGAIN;
@@ -74,6 +85,7 @@ static int remove_plain(const struct archive_task *task, const char *plain, cons
     if (error != 0 && error != -ENOENT) {
         sys.unlinkat(task->directory, compressed, 0);
     }
+    archive_leave(task);
     return error == -ENOENT ? 0 : error;
 }
 
@@ -139,17 +151,24 @@ static int repair_all_twins(const struct archive_task *task, struct archives *ar
     return 0;
 }
 
-int archive_repair(const struct archive_task *task, struct archives *archives)
+static int remove_squeezed(const struct archive_task *task, struct archives *archives)
 {
     char hidden[NAME_SIZE];
-    int error = archives->squeezed ? name_squeeze(task->base, hidden) : 0;
-    if (error == 0 && archives->squeezed) {
-        error = sys.unlinkat(task->directory, hidden, 0);
-        archives->squeezed = error != 0 && error != -ENOENT;
-        if (error == -ENOENT || error == -EISDIR || error == -EPERM) {
-            error = 0; /* what somebody else put there is in the way of compression only */
-        }
+    int error = name_squeeze(task->base, hidden);
+    error = error != 0 ? error : archive_enter(task);
+    if (error != 0) {
+        return error;
     }
+    error = sys.unlinkat(task->directory, hidden, 0);
+    archive_leave(task);
+    archives->squeezed = error != 0 && error != -ENOENT;
+    /* What somebody else put there is in the way of compression only. */
+    return error == -ENOENT || error == -EISDIR || error == -EPERM ? 0 : error;
+}
+
+int archive_repair(const struct archive_task *task, struct archives *archives)
+{
+    int error = archives->squeezed ? remove_squeezed(task, archives) : 0;
     if (error != 0 || !archives->clash) {
         return error;
     }
@@ -175,21 +194,12 @@ static bool is_file(const struct archive_task *task, const char *file, const str
 }
 
 /*
- * The hidden file is complete: into place, under the name that the archive has by now. Under that hidden name lies what
- * was made here, unless two processes settle at once; then nothing of the other's is put into place for long, or
- * removed.
+ * Under that hidden name lies what was made here, unless two processes settle at once and cannot have turns there; then
+ * nothing of the other's is put into place for long, or removed. `error`: what speaks against it already.
  */
-static int put_in_place(const struct archive_task *task, struct archive *archive, const char *hidden,
-                        const struct stat *status, const struct stat *made, int plain_fd)
+static int rename_hidden(const struct archive_task *task, const char *hidden, const char *compressed,
+                         const struct stat *made, int error)
 {
-    char plain[NAME_SIZE];
-    char compressed[NAME_SIZE];
-    struct name name = archive->name;
-    name.gzip = true;
-    int error = archive_file(task, &archive->name, plain);
-    error = error != 0 ? error : archive_file(task, &name, compressed);
-    error = error != 0 ? error : prove_unchanged(task, plain, status);
-    error = error != 0 ? error : archive_still_mine(task);
     if (!is_file(task, hidden, made)) {
         return -EAGAIN;
     }
@@ -202,7 +212,28 @@ static int put_in_place(const struct archive_task *task, struct archive *archive
         sys.unlinkat(task->directory, compressed, 0); /* the other's, which is not complete and finds out */
         return -EAGAIN;
     }
-    error = remove_plain(task, plain, compressed, status, plain_fd);
+    return 0;
+}
+
+/* The hidden file is complete: into place, under the name that the archive has by now. */
+static int put_in_place(const struct archive_task *task, struct archive *archive, const char *hidden,
+                        const struct stat *status, const struct stat *made, int plain_fd)
+{
+    char plain[NAME_SIZE];
+    char compressed[NAME_SIZE];
+    struct name name = archive->name;
+    name.gzip = true;
+    int error = archive_file(task, &archive->name, plain);
+    error = error != 0 ? error : archive_file(task, &name, compressed);
+    error = error != 0 ? error : prove_unwritten(task, plain);
+    int entered = archive_enter(task);
+    if (entered != 0) {
+        return entered;
+    }
+    error = error != 0 ? error : prove_unchanged(task, plain, status);
+    error = rename_hidden(task, hidden, compressed, made, error);
+    archive_leave(task);
+    error = error != 0 ? error : remove_plain(task, plain, compressed, status, plain_fd);
     if (error == 0) {
         archive->name = name;
         tell_finished(task, archive);
@@ -223,6 +254,18 @@ static int between(void *context)
     return interlude->result;
 }
 
+static int enter(void *context)
+{
+    const struct interlude *interlude = context;
+    return archive_enter(interlude->task);
+}
+
+static void leave(void *context)
+{
+    const struct interlude *interlude = context;
+    archive_leave(interlude->task);
+}
+
 /* The list may grow, and its archives get other names, while one of them is compressed. */
 static int compress_one(const struct archive_task *task, struct archives *archives, size_t index,
                         struct interlude *interlude)
@@ -237,15 +280,17 @@ static int compress_one(const struct archive_task *task, struct archives *archiv
     if (error != 0) {
         return error;
     }
-    int written = written_by_somebody(task->directory, plain);
-    if (written != 0) {
-        return written > 0 ? -EAGAIN : written;
+    error = prove_unwritten(task, plain);
+    if (error != 0) {
+        return error;
     }
     const struct gzip_task gzip = {.directory = task->directory,
                                    .plain = plain,
                                    .hidden = hidden,
                                    .level = task->policy->compress,
                                    .between = task->between != NULL ? between : NULL,
+                                   .enter = enter,
+                                   .leave = leave,
                                    .context = interlude};
     error = gzip_make(&gzip, &fd, &status, &made);
     if (error != 0) {
@@ -256,11 +301,11 @@ static int compress_one(const struct archive_task *task, struct archives *archiv
     return error;
 }
 
-/* The next archive would meet it too. */
+/* The next archive would meet it too. -ESTALE: see `enter`. */
 static bool is_everybodys(int error)
 {
     return error == -ENOSPC || error == -EDQUOT || error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
-           error == -EROFS;
+           error == -EROFS || error == -ESTALE;
 }
 
 static bool is_to_be_compressed(const struct archive *archive)

@@ -18,8 +18,11 @@ static int remove_archive(const struct archive_task *task, struct archives *arch
         archives->wait = true;
         return 0;
     }
-    error = written < 0 ? written : archive_still_mine(task);
-    error = error != 0 ? error : sys.unlinkat(task->directory, file, 0);
+    error = written < 0 ? written : archive_enter(task);
+    if (error == 0) {
+        error = sys.unlinkat(task->directory, file, 0);
+        archive_leave(task);
+    }
     if (error == 0 || error == -ENOENT) {
         archive_forget(archive);
         return 0;

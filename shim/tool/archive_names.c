@@ -16,10 +16,14 @@ static int rename_archive(const struct archive_task *task, struct archive *archi
 {
     char old_file[NAME_SIZE];
     char new_file[NAME_SIZE];
-    int error = archive_still_mine(task);
-    error = error != 0 ? error : archive_file(task, &archive->name, old_file);
+    int error = archive_file(task, &archive->name, old_file);
     error = error != 0 ? error : archive_file(task, to, new_file);
-    error = error != 0 ? error : sys_rename_new(task->directory, old_file, new_file);
+    error = error != 0 ? error : archive_enter(task);
+    if (error != 0) {
+        return error;
+    }
+    error = sys_rename_new(task->directory, old_file, new_file);
+    archive_leave(task);
     if (error == 0) {
         archive->name = *to;
     } else if (error == -ENOENT) {

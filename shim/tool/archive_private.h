@@ -30,10 +30,17 @@ int archive_open_directory(const struct archive_task *task);
 /* Two that differ in nothing but ".gz". */
 bool archive_is_twin(const struct archive *a, const struct archive *b);
 
-/* 0, or what ends the pass: see still_mine. */
-static inline int archive_still_mine(const struct archive_task *task)
+/* 0, or what ends the pass: see archive.h. */
+static inline int archive_enter(const struct archive_task *task)
 {
-    return task->still_mine == NULL ? 0 : task->still_mine(task->context);
+    return task->enter == NULL ? 0 : task->enter(task->context);
+}
+
+static inline void archive_leave(const struct archive_task *task)
+{
+    if (task->leave != NULL) {
+        task->leave(task->context);
+    }
 }
 
 #endif

@@ -84,19 +84,26 @@ static void tell_waiting(const char *name)
     call_message("%s: %s is open for writing: it stays as it is until it is closed", waiting_for, name);
 }
 
+/* A pass under the lock file that is at its place: somebody may have made it anew. */
+static int pass(struct settle *settle)
+{
+    int error = lockfile_is_current(settle->lock) ? 0 : lockfile_open(settle->lock, NULL);
+    return error != 0 ? error : settle_pass(settle);
+}
+
 /* Passes until nothing is left that can be done now. A call_status. */
 static int finish(struct settle *settle)
 {
     int64_t end = sys_now(CLOCK_MONOTONIC) + PATIENCE;
     int result;
-    while ((result = settle_pass(settle)) == SETTLE_BUSY ||
+    while ((result = pass(settle)) == SETTLE_BUSY ||
            (result == SETTLE_WAIT && (settle->unnamed || settle->waiting == 0) && sys_now(CLOCK_MONOTONIC) < end)) {
         pause_for(result == SETTLE_BUSY ? BUSY_PAUSE : 5 * BUSY_PAUSE);
     }
     if (result == SETTLE_WAIT && settle->waiting > 0 && !settle->unnamed) {
         settle->waits = tell_waiting;
         waiting_for = settle->path;
-        result = settle_pass(settle); /* says which, if they still are */
+        result = pass(settle); /* says which, if they still are */
         if (result >= 0) {
             return CALL_DONE;
         }

@@ -156,22 +156,53 @@ static int fill(const struct gzip_task *task, int plain, int hidden, const struc
     return error != 0 ? error : sys.fsync(hidden);
 }
 
-static int make_hidden(const struct gzip_task *task, int plain, const struct stat *status, struct stat *made)
+static int enter(const struct gzip_task *task)
 {
-    int error = sys.unlinkat(task->directory, task->hidden, 0);
-    if (error != 0 && error != -ENOENT) {
+    return task->enter == NULL ? 0 : task->enter(task->context);
+}
+
+static void leave(const struct gzip_task *task)
+{
+    if (task->leave != NULL) {
+        task->leave(task->context);
+    }
+}
+
+/* In the place of one that is left over. */
+static int create_hidden(const struct gzip_task *task)
+{
+    int error = enter(task);
+    if (error != 0) {
         return error;
     }
-    int hidden = sys.openat(task->directory, task->hidden, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    error = sys.unlinkat(task->directory, task->hidden, 0);
+    if (error == 0 || error == -ENOENT) {
+        error = sys.openat(task->directory, task->hidden, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    }
+    leave(task);
+    return error;
+}
+
+static void remove_hidden(const struct gzip_task *task)
+{
+    if (enter(task) == 0) {
+        sys.unlinkat(task->directory, task->hidden, 0);
+        leave(task);
+    }
+}
+
+static int make_hidden(const struct gzip_task *task, int plain, const struct stat *status, struct stat *made)
+{
+    int hidden = create_hidden(task);
     if (hidden < 0) {
         return hidden;
     }
-    error = fill(task, plain, hidden, status);
+    int error = fill(task, plain, hidden, status);
     error = error != 0 ? error : sys.fstat(hidden, made);
     int closed = sys.close(hidden);
     error = error != 0 ? error : closed;
     if (error != 0) {
-        sys.unlinkat(task->directory, task->hidden, 0);
+        remove_hidden(task);
     }
     return error;
 }

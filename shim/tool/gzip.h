@@ -17,13 +17,16 @@ struct gzip_task {
     const char *hidden;            /* name of the file in the making; one that is left over is removed first */
     unsigned level;                /* 1 to 9 */
     int (*between)(void *context); /* non-zero: stop with that */
+    int (*enter)(void *context);   /* before the hidden file is made or removed; non-zero: stop, and leave it */
+    void (*leave)(void *context);  /* afterwards; both may be NULL */
     void *context;
 };
 
 /*
  * Makes task->hidden complete on disk, with times, owner and permissions of the plain file: 0, and *plain_fd is open on
  * the plain file (for the caller to find its name again by, and to close), *status is what it was while it was read,
- * and *made is the hidden file; or -errno and no hidden file is left. -EAGAIN: the plain file changed meanwhile.
+ * and *made is the hidden file; or -errno and no hidden file is left, unless `enter` forbade to remove
+ * it. -EAGAIN: the plain file changed meanwhile.
  */
 int gzip_make(const struct gzip_task *task, int *plain_fd, struct stat *status, struct stat *made);
 

@@ -2,6 +2,7 @@
 
 #include "archive_private.h"
 #include "event.h"
+#include "turn.h"
 
 #include "../core/diag.h"
 #include "../core/sys.h"
@@ -40,6 +41,7 @@ struct pass {
     struct archives archives;
     dev_t device; /* of the lock file whose settle lock is held */
     ino_t inode;
+    struct turn turn;
 };
 
 /* A length that the shim never gave the lock file says nothing about what was rotated: nothing was, as far as known. */
@@ -54,12 +56,45 @@ static int64_t known_generation(const struct lockfile *lock)
  * The lock is worth nothing once another file lies at the lock file's place: another process may be settling under it.
  * And once generations start anew, they do not tell any more which archives were there when the list was made.
  */
-static int still_mine(void *context)
+static int still_mine(const struct pass *pass)
 {
-    const struct pass *pass = context;
     struct lockfile *lock = pass->settle->lock;
     bool same = lock->fd >= 0 && lock->device == pass->device && lock->inode == pass->inode;
     return same && lockfile_is_current(lock) && known_generation(lock) >= pass->task.generation ? 0 : -ESTALE;
+}
+
+/*
+ * A look at the lock file is worth something for as long as nobody who settles under another one takes a step: until
+ * the turn ends.
+ */
+static int enter(void *context)
+{
+    struct pass *pass = context;
+    turn_take(&pass->turn);
+    int mine = still_mine(pass);
+    if (mine != 0) {
+        turn_end(&pass->turn);
+    }
+    return mine;
+}
+
+static void leave(void *context)
+{
+    struct pass *pass = context;
+    turn_end(&pass->turn);
+}
+
+/*
+ * Before the directory is read. Somebody may have deleted the lock file, and this one took its place: whoever settled
+ * under the old one has ended their last step now, and finds this one there before the next.
+ */
+static int await_turn(struct pass *pass)
+{
+    int error = enter(pass);
+    if (error == 0) {
+        leave(pass);
+    }
+    return error;
 }
 
 /* While an archive is compressed, rotations go on: what they leave gets its name at once. */
@@ -98,58 +133,44 @@ static void tell_rotated(void *context, const char *name, int64_t bytes)
 
 /*
  * Files that were prepared and never took the log's place. A rotation may be preparing one right now, so each goes
- * under the log's lock, which is given back in between.
+ * under the log's lock, which is given back in between. Who holds that one waits for nobody: another's turn is waited
+ * for without it.
  */
-static int remove_unused(struct pass *pass)
+static int remove_one_unused(struct pass *pass)
 {
     const struct settle *settle = pass->settle;
-    while (pass->archives.unused_count > 0 && !stopped) {
-        int error = lockfile_acquire(settle->lock, MPLOGSHIM_LOCK_WRITE, settle_patience(settle));
-        if (error != 0) {
-            return error;
+    int error = lockfile_acquire(settle->lock, MPLOGSHIM_LOCK_WRITE, settle_patience(settle));
+    if (error != 0) {
+        return error;
+    }
+    bool mine = turn_try(&pass->turn);
+    if (mine) {
+        error = still_mine(pass);
+        if (error == 0) {
+            archive_remove_unused(&pass->task, &pass->archives);
         }
-        archive_remove_unused(&pass->task, &pass->archives);
-        lockfile_release(settle->lock, MPLOGSHIM_LOCK_WRITE);
+        turn_end(&pass->turn);
     }
-    return 0;
+    lockfile_release(settle->lock, MPLOGSHIM_LOCK_WRITE);
+    return mine ? error : await_turn(pass);
 }
 
-static bool has_names(const struct archives *archives)
+static int remove_unused(struct pass *pass)
 {
-    bool found = false;
-    for (size_t i = 0; i < archives->count && !found; i++) {
-        found = archives->items[i].name.kind == NAME_NUMBER || archives->items[i].name.kind == NAME_TIME;
+    int error = 0;
+    while (error == 0 && pass->archives.unused_count > 0 && !stopped) {
+        error = remove_one_unused(pass);
     }
-    return found;
-}
-
-/*
- * Somebody deleted the lock file, and this one took its place just now: archives have names, and it does not know that
- * anybody settled. Who settled under the old one may not know yet, and be about to rename or remove something.
- */
-static bool has_predecessor(const struct pass *pass)
-{
-    const int64_t long_enough = 2000000000;
-    const struct lockfile *lock = pass->settle->lock;
-    struct timespec born;
-    int64_t settled;
-    if (!has_names(&pass->archives) || lockfile_read(lock, LOCKFILE_SETTLED, &settled) ||
-        sys.birth(lock->directory, lock->name, &born) != 0) {
-        return false;
-    }
-    int64_t age = sys_now(CLOCK_REALTIME) - ((int64_t)born.tv_sec * 1000000000 + born.tv_nsec);
-    return age >= 0 && age < long_enough;
+    return error;
 }
 
 /* Every step that may make room is tried, also when one before it failed: the disk may be full. */
 static int take_steps(struct pass *pass)
 {
     const struct archive_task *task = &pass->task;
-    int error = archive_list(task, &pass->archives);
+    int error = await_turn(pass);
+    error = error != 0 ? error : archive_list(task, &pass->archives);
     pass->settle->unnamed = pass->archives.wait;
-    if (error == 0 && has_predecessor(pass)) {
-        return -ESTALE;
-    }
     error = error != 0 ? error : archive_repair(task, &pass->archives);
     error = error != 0 ? error : archive_name_pending(task, &pass->archives);
     error = error != 0 ? error : archive_prune(task, &pass->archives);
@@ -224,12 +245,14 @@ static int pass_locked(struct settle *settle)
                         .device = settle->lock->device,
                         .inode = settle->lock->inode,
                         .policy = settle->rule.policy,
+                        .turn = {.directory = settle->directory, .fd = -1},
                         .task = {.directory = settle->directory,
                                  .base = settle->base,
                                  .zone = settle->zone,
                                  .generation = known_generation(settle->lock),
                                  .between = go_on_meanwhile,
-                                 .still_mine = still_mine,
+                                 .enter = enter,
+                                 .leave = leave,
                                  .finished = tell_rotated}};
     pass.task.policy = &pass.policy;
     pass.task.context = &pass;

@@ -87,6 +87,7 @@ FAULTY(int, fchown, (int fd, uid_t owner, gid_t group), (fd, owner, group))
 FAULTY(int, futimens, (int fd, const struct timespec times[2]), (fd, times))
 FAULTY(int, unlinkat, (int dir, const char *path, int flags), (dir, path, flags))
 FAULTY(ssize_t, getdents64, (int dir, void *buffer, size_t size), (dir, buffer, size))
+FAULTY(int, flock, (int fd, int operation), (fd, operation))
 FAULTY(int, dup3, (int from, int to, int flags), (from, to, flags))
 
 /* Paths from the root are no part of a log's work: the file that messages go to. */
@@ -185,6 +186,7 @@ static inline void faults_install(const struct faults *wanted)
     sys.unlinkat = faulty_unlinkat;
     sys.getdents64 = faulty_getdents64;
     sys.fcntl = faulty_fcntl;
+    sys.flock = faulty_flock;
     sys.dup3 = faulty_dup3;
 }
 

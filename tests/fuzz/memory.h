@@ -561,6 +561,12 @@ static inline int memory_fcntl(int fd, int command, long argument)
     }
 }
 
+static inline int memory_flock(int fd, int operation)
+{
+    (void)operation; /* granted */
+    return memory_fd(fd) == NULL ? -EBADF : memory_fault("flock");
+}
+
 static inline int memory_dup3(int from, int to, int flags)
 {
     struct memory_open *description = memory_fd(from);
@@ -628,6 +634,7 @@ static inline void memory_start(void)
     sys.unlinkat = memory_unlinkat;
     sys.getdents64 = memory_getdents64;
     sys.fcntl = memory_fcntl;
+    sys.flock = memory_flock;
     sys.dup3 = memory_dup3;
     sys.clock = memory_clock;
     sys.sleep = memory_sleep;

@@ -140,7 +140,7 @@ static void nothing_is_removed_when_the_lock_is_not_held_any_more(void **state)
     make_large(place, "app.log.1", 100);
     make_large(place, "app.log.2", 100);
     place->policy.backups = 1;
-    place->task.still_mine = lost;
+    place->task.enter = lost;
     assert_int_equal(pass(&place->task), -ESTALE);
     assert_true(temporary_exists(place->directory, "app.log.2"));
 }
