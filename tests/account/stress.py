@@ -313,6 +313,7 @@ class Stress:
             self.collect_settlers(1)
 
     def kill_all(self):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for process in [*self.scribes, *self.others, *self.settlers]:
             process.kill()
             process.wait()
@@ -329,6 +330,7 @@ def main():
     parser.add_argument("seconds", type=float)
     arguments = parser.parse_args()
     random.seed(arguments.seed)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stress.py: stopped"))  # by way of `finally`: nobody is left
     stress = Stress(arguments)
     try:
         stress.rage()

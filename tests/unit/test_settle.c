@@ -273,26 +273,6 @@ static void what_was_prepared_in_vain_goes_with_a_constant_number_of_calls_under
     assert_false(temporary_exists(scene.directory, "app.log.61"));
 }
 
-static int clock_a_minute_later(clockid_t clock, struct timespec *now)
-{
-    int error = sys_real.clock(clock, now);
-    now->tv_sec += 60;
-    return error;
-}
-
-/* Who settled under the old one may be about to rename or to remove something. */
-static void settling_under_a_lock_file_made_anew_waits_until_all_know_of_it(void **state)
-{
-    (void)state;
-    temporary_write(scene.directory, "app.log.1", "older\n");
-    rotate("newer\n");
-    assert_int_equal(settle_pass(&settle), SETTLE_WAIT);
-    assert_true(archive_is("app.log.1", "older\n"));
-    sys.clock = clock_a_minute_later;
-    assert_int_equal(settle_pass(&settle), SETTLE_DONE);
-    assert_true(archive_is("app.log.1", "newer\n") && archive_is("app.log.2", "older\n"));
-}
-
 static void a_lock_that_is_held_for_ever_keeps_nobody_from_naming_archives(void **state)
 {
     (void)state;
@@ -305,7 +285,6 @@ static void a_lock_that_is_held_for_ever_keeps_nobody_from_naming_archives(void 
     assert_int_equal(scene_events(&scene, "archive_failed"), 1);
     assert_int_not_equal(field(LOCKFILE_SETTLED), 2);
     end_holder();
-    sys.clock = clock_a_minute_later; /* else nobody would know that the one who settled was this one */
     assert_int_equal(settle_pass(&settle), SETTLE_DONE);
     assert_true(history_is_settled(scene.directory));
 }
@@ -534,7 +513,6 @@ int main(void)
         TEST(a_failure_is_told_once_and_stands_in_the_lock_file_until_it_is_over),
         TEST(what_was_prepared_in_vain_goes_with_a_constant_number_of_calls_under_the_lock),
         TEST(a_lock_that_is_held_for_ever_keeps_nobody_from_naming_archives),
-        TEST(settling_under_a_lock_file_made_anew_waits_until_all_know_of_it),
         TEST(waiting_for_ever_is_not_for_who_settles),
         TEST(a_record_that_nobody_else_can_write_is_followed),
         TEST(a_record_that_others_can_write_gives_way_to_the_own_settings),
