@@ -200,27 +200,54 @@ what_somebody_has_open_for_writing_stays_and_is_told() {
     [ "$(lock_field settled)" = 3 ]
 }
 
-# Takes the byte of the lock file that is for settling, says so, and gives it up when told.
-by_hand_it_waits_while_somebody_else_settles() {
-    make_log 1
-    local held=$directory.held free=$directory.free
-    mkfifo "$held" "$free"
+# Takes the byte of the lock file that is for settling, and has it when this is over; until told by let_settle.
+hold_settling() {
+    mkfifo "$directory.held" "$directory.free"
     "$python" -c '
 import fcntl, sys
 lock = open(sys.argv[1], "r+b")
 fcntl.lockf(lock, fcntl.LOCK_EX, 1, 1)
 open(sys.argv[2], "w").close()
-open(sys.argv[3]).close()' "$lock" "$held" "$free" &
-    local holder=$!
-    cat "$held"
+open(sys.argv[3]).close()' "$lock" "$directory.held" "$directory.free" &
+    holder=$!
+    cat "$directory.held"
+}
+
+let_settle() {
+    : >"$directory.free"
+    wait "$holder"
+}
+
+by_hand_it_waits_while_somebody_else_settles() {
+    make_log 1
+    hold_settling
     plain "$command" settle "$log" &
     local waiting=$!
     sleep 0.2
     kill -0 "$waiting"
     expect_files .app.log.lock app.log .app.log.0000000000000000.1795190400.pending
-    : >"$free"
-    wait "$holder" && wait "$waiting"
+    let_settle
+    wait "$waiting"
     expect_files .app.log.lock app.log app.log.1
+}
+
+has_lock_open() { # PID
+    [ -n "$(find "/proc/$1/fd" -lname "$lock")" ]
+}
+
+# Nobody who settles under the old one is waited for.
+by_hand_it_goes_on_under_a_lock_file_made_anew() {
+    make_log 1
+    hold_settling
+    "$command" settle "$log" &
+    local waiting=$!
+    wait_until has_lock_open "$waiting"
+    cp -p "$lock" "$directory.new"
+    mv "$directory.new" "$lock"
+    wait_until [ -e "$log.1" ] || { kill "$waiting" && return 1; }
+    wait "$waiting"
+    expect_files .app.log.lock app.log app.log.1
+    let_settle
 }
 
 the_helper_settles_by_the_record_and_ends() {
@@ -331,6 +358,7 @@ run_tests \
     a_log_in_lock_dir_is_found_by_its_rule \
     what_somebody_has_open_for_writing_stays_and_is_told \
     by_hand_it_waits_while_somebody_else_settles \
+    by_hand_it_goes_on_under_a_lock_file_made_anew \
     the_helper_settles_by_the_record_and_ends \
     the_helper_waits_for_an_archive_until_it_is_closed \
     the_helper_ends_when_told_to \
