@@ -244,10 +244,10 @@ by_hand_it_goes_on_under_a_lock_file_made_anew() {
     wait_until has_lock_open "$waiting"
     cp -p "$lock" "$directory.new"
     mv "$directory.new" "$lock"
-    wait_until [ -e "$log.1" ] || { kill "$waiting" && return 1; }
+    wait_until [ -e "$log.1" ] || kill "$waiting"
+    let_settle
     wait "$waiting"
     expect_files .app.log.lock app.log app.log.1
-    let_settle
 }
 
 the_helper_settles_by_the_record_and_ends() {
