@@ -293,6 +293,12 @@ class Stress:
                 if len(names) > DESCRIPTORS_MOST:
                     fail(f"a scribe has {len(names)} descriptors")
 
+    def lift_limit(self, scribe):
+        """Nobody may be left who can rotate, and a scribe ends behind a whole line only."""
+        with contextlib.suppress(ProcessLookupError):
+            most = resource.prlimit(scribe.pid, resource.RLIMIT_FSIZE)[1]
+            resource.prlimit(scribe.pid, resource.RLIMIT_FSIZE, (most, most))
+
     def end(self):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.ballast)
@@ -305,6 +311,7 @@ class Stress:
             process.wait(60)
         self.collect_others()
         for scribe in self.scribes:
+            self.lift_limit(scribe)
             scribe.terminate()
         for scribe in self.scribes:
             if scribe.wait(60) not in (0, -signal.SIGTERM):  # -SIGTERM: it had only just begun
