@@ -27,7 +27,9 @@ static ssize_t write_raw(int fd, const struct iovec *vector, int count, off_t of
     if (sys_confined && offset == DESCRIPTOR_APPEND && flags == 0) {
         return sys.writev(fd, vector, count);
     }
-    return sys.pwritev2(fd, vector, count, offset, flags);
+    ssize_t written = sys.pwritev2(fd, vector, count, offset, flags);
+    bool unknown = written == -ENOSYS && offset == DESCRIPTOR_APPEND && flags == 0; /* to emulators and filters */
+    return unknown ? sys.writev(fd, vector, count) : written;
 }
 
 enum { PAGE = 4096 };
