@@ -17,6 +17,13 @@ OPTION const char *__asan_default_options(void)
     return COMMON ":verify_asan_link_order=0:detect_stack_use_after_return=0:detect_leaks=0";
 }
 
+/* Takes setbuffer for setbuf: as if BUFSIZ bytes were given, however many are (libasan of gcc 12). */
+OPTION const char *__asan_default_suppressions(void);
+OPTION const char *__asan_default_suppressions(void)
+{
+    return "interceptor_name:setbuffer\n";
+}
+
 OPTION const char *__ubsan_default_options(void);
 OPTION const char *__ubsan_default_options(void)
 {
