@@ -53,7 +53,7 @@ static void opens_and_closes(int number)
     if (number % 10 == 0) {
         write_text(fd, "a line of some length, so that there are rotations\n");
         int copy = dup(fd);
-        write_text(copy, "a line and the beginning of another");
+        write_text(copy, "a line\nand the beginning of another");
         CHECK_EQUAL(close(copy), 0);
     }
     CHECK_EQUAL(close(fd), 0);
