@@ -208,6 +208,9 @@ void log_visit_held(void (*visit)(struct writer *writer));
 void log_fork_prepare(void);
 void log_fork_done(void);
 
+/* From now on (exit, a seccomp filter) nothing is held back; what is decided under the log's lock. */
+extern atomic_bool log_holds_nothing;
+
 /*
  * No other thread is in the middle of a write any more, but for one that is stuck for a second, and nothing is held of
  * unfinished lines; then they go on.

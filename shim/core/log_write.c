@@ -16,11 +16,13 @@
 
 enum { SMALL_COUNT = 8 };
 
+atomic_bool log_holds_nothing;
+
 /* How many of the program's bytes go out now; the rest, the beginning of a line, is held. */
 static size_t bytes_for_now(struct writer *writer, const struct iovec *vector, int count, size_t total,
                             enum log_hold hold)
 {
-    if (hold == HOLD_NONE || sys_confined || record_ends_in_newline(vector, count)) {
+    if (hold == HOLD_NONE || log_holds_nothing || record_ends_in_newline(vector, count)) {
         return total;
     }
     size_t complete = line_complete(vector, count, total);

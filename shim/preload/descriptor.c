@@ -102,6 +102,18 @@ void descriptor_set_state(int fd, uintptr_t state)
     __atomic_store_n(&page[fd % PAGE_WORDS], state, __ATOMIC_RELEASE);
 }
 
+void descriptor_forget_plain(int fd)
+{
+    uintptr_t **pages = table;
+    uintptr_t plain = DESCRIPTOR_PLAIN;
+    uintptr_t *page =
+        pages == NULL || (unsigned)fd >= TABLE_SIZE ? NULL : __atomic_load_n(&pages[fd / PAGE_WORDS], __ATOMIC_ACQUIRE);
+    if (page != NULL) {
+        __atomic_compare_exchange_n(&page[fd % PAGE_WORDS], &plain, DESCRIPTOR_UNKNOWN, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED);
+    }
+}
+
 int descriptor_highest_managed(void)
 {
     return highest_managed;

@@ -16,8 +16,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static atomic_bool holds_nothing;
-
 /*
  * The same as writev at offset -1; not that, because only the kernel may look at a vector that may be bad, unless a
  * filter that was installed a moment ago allows nothing but the program's own call.
@@ -94,6 +92,10 @@ static bool readable(const struct iovec *vector, int count)
     if (count <= 0 || count > IOV_MAX || (uintptr_t)vector < LOWEST_ADDRESS || (uintptr_t)vector > HIGHEST_ADDRESS) {
         return false;
     }
+    const struct iovec whole = {.iov_base = (void *)(uintptr_t)vector, .iov_len = (size_t)count * sizeof *vector};
+    if (!is_mapped(&whole)) {
+        return false;
+    }
     size_t total = 0;
     for (int i = 0; i < count; i++) {
         uintptr_t start = (uintptr_t)vector[i].iov_base;
@@ -113,7 +115,7 @@ static bool readable(const struct iovec *vector, int count)
 static enum log_hold hold_for(const struct writer *writer, enum descriptor_source source)
 {
     const struct log *log = writer->log;
-    if (holds_nothing || log == NULL || log->rule->lines == LINES_OFF) {
+    if (log == NULL || log->rule->lines == LINES_OFF) {
         return HOLD_NONE;
     }
     return log->rule->lines == LINES_STRICT || source == SOURCE_BUFFER ? HOLD_UNFINISHED : HOLD_REST;
@@ -259,7 +261,7 @@ int descriptor_release_all(void)
 
 void descriptor_hold_nothing(bool nothing)
 {
-    holds_nothing = nothing;
+    log_holds_nothing = nothing;
 }
 
 void descriptor_finish(void)
@@ -267,6 +269,12 @@ void descriptor_finish(void)
     descriptor_hold_nothing(true);
     guard_abandon(); /* an exit from a signal handler does not come back into what it interrupted */
     descriptor_release_all();
+    struct rare rare;
+    if (rare_enter(&rare)) { /* threads that were about to hold something back have done so */
+        log_pause();
+        log_resume();
+        rare_leave(&rare);
+    }
     descriptor_settle();
 }
 
@@ -274,19 +282,24 @@ void descriptor_finish(void)
  * Takes a descriptor out of the table, held bytes first: by way of the descriptor itself, or, if the number has become
  * something else behind our back, by one of the shim's own. The error of writing those.
  */
-static int let_go(int fd, bool replaced)
+/*
+ * Until the number is closed or replaced, `meanwhile` is its state: for who would find it unknown, other threads that
+ * write to it would make it the log's again, and a rotation might then put the log into the place of what the program
+ * puts there.
+ */
+static int let_go(int fd, bool replaced, uintptr_t meanwhile)
 {
     struct writer *writer = descriptor_writer(fd);
     int error = 0;
     if (writer != NULL) {
         error = replaced ? log_rescue(writer) : log_release(writer, fd);
-        descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
+        descriptor_set_state(fd, meanwhile);
         log_detach(writer);
     }
     return error == -ESTALE ? 0 : error;
 }
 
-static int forget(int fd, bool replaced)
+static int forget(int fd, bool replaced, uintptr_t meanwhile)
 {
     struct rare rare;
     int error = 0;
@@ -294,7 +307,7 @@ static int forget(int fd, bool replaced)
     if ((state == DESCRIPTOR_PLAIN || state == DESCRIPTOR_LOCK) && !descriptor_foreign_memory()) {
         descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
     } else if (state > DESCRIPTOR_LOCK && rare_enter(&rare)) {
-        error = let_go(fd, replaced);
+        error = let_go(fd, replaced, meanwhile);
         rare_leave(&rare);
     }
     return error;
@@ -302,12 +315,12 @@ static int forget(int fd, bool replaced)
 
 int descriptor_forget(int fd)
 {
-    return forget(fd, false);
+    return forget(fd, false, DESCRIPTOR_UNKNOWN);
 }
 
 void descriptor_replaced(int fd)
 {
-    forget(fd, true);
+    forget(fd, true, DESCRIPTOR_UNKNOWN);
 }
 
 _Static_assert(sizeof(struct rare) <= sizeof((struct closing){0}.rare), "closing has room for rare");
@@ -342,12 +355,13 @@ int descriptor_close(int fd)
     struct closing closing = {.log = NULL};
     int error = 0;
     if (descriptor_writer(fd) != NULL && rare_enter(&rare)) {
-        error = let_go(fd, false);
+        error = let_go(fd, false, DESCRIPTOR_PLAIN);
         rare_leave(&rare);
     }
     descriptor_before_close(fd, &closing);
     int closed = real.close(fd) == 0 ? 0 : -errno;
     descriptor_after_close(&closing);
+    descriptor_forget_plain(fd);
     return closed != 0 ? closed : error;
 }
 
@@ -390,11 +404,12 @@ int descriptor_dup3(int from, int to, int flags)
     struct closing closing = {.log = NULL};
     descriptor_before_close(to, &closing);
     if (closing.log == NULL) {
-        descriptor_forget(to);
+        forget(to, false, DESCRIPTOR_PLAIN);
     }
     int fd = flags == 0 ? real.dup2(from, to) : real.dup3(from, to, flags);
     int error = errno;
     descriptor_after_close(&closing);
+    descriptor_forget_plain(to);
     if (fd < 0) {
         return -error;
     }

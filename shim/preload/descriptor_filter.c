@@ -20,12 +20,15 @@ void descriptor_before_filter(struct filtering *filtering)
     descriptor_hold_nothing(true);
     descriptor_release_all();
     descriptor_settle();
-    filtering->paused = guard_enter();
-    if (filtering->paused) {
-        log_pause();
-        sys_confined = true; /* for threads that are on their way: before it can be too late */
-        log_resume();
+    struct rare rare;
+    if (!rare_enter(&rare)) {
+        return;
     }
+    log_pause();
+    sys_confined = true; /* for threads that are on their way: before it can be too late */
+    log_resume();
+    rare_leave(&rare);
+    filtering->paused = guard_enter();
 }
 
 /* The filter may forbid everything: no call is made here. */

@@ -38,6 +38,8 @@ void descriptor_forked(void);
 uintptr_t descriptor_state(int fd);
 void descriptor_set_state(int fd, uintptr_t state);
 struct writer *descriptor_writer(int fd);
+/* What was known to be no log is looked at anew. */
+void descriptor_forget_plain(int fd);
 int descriptor_highest_managed(void);
 
 /*
