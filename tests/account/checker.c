@@ -28,6 +28,7 @@ static const char USAGE[] = "usage: checker [OPTION]... LOG WRITER=COUNT...\n"
                             "  --max-rotations N      and at most so many\n"
                             "  --prefix REGEX         what stands before every line\n"
                             "  --suffix REGEX         what stands behind every line\n"
+                            "  --cut N                so many lines are only the beginning of one, of killed writers\n"
                             "  --other REGEX          lines of the program's own: counted, nothing else\n"
                             "  --cat                  print the whole history instead, oldest first\n";
 
@@ -44,7 +45,7 @@ struct writer {
 };
 
 struct totals {
-    unsigned long found, lost, doubled, torn, disordered, unexpected, other;
+    unsigned long found, lost, doubled, torn, cut, disordered, unexpected, other;
     unsigned long archives, pending, oversized, empty;
     unsigned long long bytes, largest;
 };
@@ -52,7 +53,7 @@ struct totals {
 static struct {
     enum history_naming naming;
     unsigned long long max_bytes;
-    unsigned long min_rotations, max_rotations;
+    unsigned long min_rotations, max_rotations, cut;
     regex_t prefix, suffix, other;
     bool has_prefix, has_suffix, has_other, cat;
 } options = {.max_rotations = ULONG_MAX};
@@ -120,12 +121,31 @@ static bool parse_line(char *line, unsigned *writer, unsigned *number)
     return prefix && (options.has_suffix ? matches(&options.suffix, rest) : *rest == '\0');
 }
 
+/* Whether a line is the beginning of one, byte for byte: its writer was killed. What was acknowledged is missed then.
+ */
+static bool is_cut(const char *line)
+{
+    static char expected[LINE_SIZE_MAX + 1];
+    unsigned writer, number, length;
+    int head = 0;
+    if (sscanf(line, "w=%u n=%u len=%u %n", &writer, &number, &length, &head) < 3 || head == 0)
+        return *line != '\0' && line[strspn(line, "w= nle0123456789")] == '\0';
+    if (length > LINE_LENGTH_MAX)
+        return false;
+    size_t size = line_make(expected, writer, number, length);
+    return strlen(line) < size - 1 && strncmp(line, expected, strlen(line)) == 0;
+}
+
 static void count_line(const char *path, unsigned long row, char *line)
 {
     unsigned id, number;
     if (!parse_line(line, &id, &number)) {
         if (options.has_other && matches(&options.other, line)) {
             totals.other++;
+            return;
+        }
+        if (totals.cut < options.cut && is_cut(line)) {
+            totals.cut++;
             return;
         }
         totals.torn++;
@@ -265,6 +285,8 @@ static void print_account(const struct history *history)
             written += must_be_there(&writers[i], number);
     printf("lines written %lu, found %lu: lost %lu, doubled %lu, torn %lu, out of order %lu, unexpected %lu\n", written,
            totals.found, totals.lost, totals.doubled, totals.torn, totals.disordered, totals.unexpected);
+    if (options.cut > 0)
+        printf("lines cut %lu\n", totals.cut);
     if (options.has_other)
         printf("other lines %lu\n", totals.other);
     printf("files %zu (archives %lu, pending %lu), %llu bytes, the largest %llu\n", history->count, totals.archives,
@@ -360,6 +382,9 @@ static void option_argument(int option)
     case 's':
         options.has_suffix = regex_argument(&options.suffix, optarg);
         break;
+    case 'C':
+        options.cut = number_argument(optarg);
+        break;
     case 'o':
         options.has_other = regex_argument(&options.other, optarg);
         break;
@@ -379,6 +404,7 @@ static const struct option long_options[] = {
     {"max-rotations", required_argument, NULL, 'R'},
     {"prefix", required_argument, NULL, 'p'},
     {"suffix", required_argument, NULL, 's'},
+    {"cut", required_argument, NULL, 'C'},
     {"other", required_argument, NULL, 'o'},
     {"cat", no_argument, NULL, 'c'},
     {0},

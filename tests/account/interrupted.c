@@ -5,8 +5,9 @@
  *   interrupted [OPTION]... LOG TOLD SECONDS
  *
  * TOLD.WRITER becomes the record of a writer, for the checker: a byte for each line. Writers are 1, 2, ... (threads),
- * 101, ... (their handlers), 201, ... (children of those) and 301 (a process that looks on). Prints what happened; exit
- * status 1 if a write failed, or a child's or the other process's took two seconds: a lock was left behind.
+ * 101, ... (their handlers), 201, ... (children of those, one at a time) and 301 (a process that looks on). Prints what
+ * happened; exit status 1 if a write failed, or a child's or the other process's took two seconds: a lock was left
+ * behind.
  */
 #include "line.h"
 
@@ -39,6 +40,7 @@ enum {
     LINES_MOST = 1 << 26, /* of one writer */
     HANDLERS = 100,
     CHILDREN = 200,
+    CHILDREN_MOST = 32, /* at a time: some outlive the process that made them */
     LOOKS_ON = 301,
     EXITED = 3, /* the status of a process that ended in a handler */
 };
@@ -53,6 +55,8 @@ static struct {
     unsigned threads, hertz;
 } options = {.threads = 1, .hertz = 10000};
 
+enum { CHOSEN = -1 };
+
 /* A writer's record, shared with children. */
 struct record {
     unsigned count;
@@ -61,6 +65,7 @@ struct record {
 
 static struct {
     struct record records[LOOKS_ON + 1];
+    pid_t children[CHILDREN_MOST]; /* who writes as 201, ...; 0: nobody, CHOSEN: about to be made */
     unsigned signals, forks, exits, jumps, failed;
     double longest;
 } * shared;
@@ -124,16 +129,43 @@ static int wait_for(pid_t child)
     return status;
 }
 
+/* Which of the children's records is free, and is not any more; CHILDREN_MOST: none. */
+static unsigned choose_child(void)
+{
+    unsigned child = 0;
+    for (pid_t nobody = 0; child < CHILDREN_MOST; child++, nobody = 0) {
+        if (__atomic_compare_exchange_n(&shared->children[child], &nobody, CHOSEN, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+            break;
+    }
+    return child;
+}
+
 static void fork_and_put_line(void)
 {
+    unsigned number = choose_child();
+    if (number == CHILDREN_MOST)
+        return;
     pid_t child = fork();
     if (child == 0) {
-        put_line_in_time(CHILDREN + self->number, self->fd);
+        __atomic_store_n(&shared->children[number], getpid(), __ATOMIC_RELAXED);
+        put_line_in_time(CHILDREN + 1 + number, self->fd);
+        __atomic_store_n(&shared->children[number], 0, __ATOMIC_RELEASE);
         _exit(0);
     }
     shared->forks++;
     if (child < 0 || wait_for(child) != 0)
         shared->failed++;
+}
+
+/* Those whose process did not wait for them. */
+static void wait_for_children(void)
+{
+    for (unsigned i = 0; i < CHILDREN_MOST; i++) {
+        pid_t child;
+        while ((child = __atomic_load_n(&shared->children[i], __ATOMIC_ACQUIRE)) > 0 && kill(child, 0) == 0)
+            usleep(1000);
+    }
 }
 
 static unsigned draw(unsigned sides)
@@ -255,6 +287,7 @@ static void run_processes(void)
             errx(1, "a process ended with wait status %d", status);
         put_line_in_time(LOOKS_ON, fd);
     } while (now() < deadline);
+    wait_for_children();
     if (close(fd) != 0)
         err(1, "close");
 }
@@ -285,8 +318,9 @@ static void for_each_writer(void (*call)(unsigned writer))
     for (unsigned i = 1; i <= options.threads; i++) {
         call(i);
         call(HANDLERS + i);
-        call(CHILDREN + i);
     }
+    for (unsigned i = 1; i <= CHILDREN_MOST && options.forks; i++)
+        call(CHILDREN + i);
     call(LOOKS_ON);
 }
 
