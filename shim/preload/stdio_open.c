@@ -38,6 +38,10 @@ static FILE *open_log(const char *path, const char *text, const struct stream_mo
         errno = error;
         return NULL;
     }
+    struct managed_stream *managed = stream_managed(stream);
+    if (managed != NULL) {
+        managed->closes_on_exec = (mode->open_flags & O_CLOEXEC) != 0;
+    }
     if ((mode->stream_flags & STREAM_NO_READS) != 0) {
         lseek(fd, 0, SEEK_END); /* as glibc does for "a": ftell tells the size */
     }

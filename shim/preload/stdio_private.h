@@ -39,6 +39,7 @@ struct managed_stream {
     _Atomic(FILE *) original; /* of a twin, while it stands in for it; else NULL */
     void *own_lock;           /* of a twin: the lock that it was made with; it uses the original's */
     atomic_int orientation;   /* as fwide tells it: cookie streams themselves know bytes only */
+    bool closes_on_exec;      /* it was once opened with "e": glibc's streams remember that for freopen */
     mbstate_t write_state;    /* of wide output and input */
     mbstate_t read_state;
 };

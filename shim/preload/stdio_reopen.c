@@ -65,6 +65,8 @@ static FILE *reopen_managed(const char *path, const char *text, struct managed_s
         snprintf(own_path, sizeof own_path, "/proc/self/fd/%d", fd);
     }
     if (result == 0) {
+        managed->closes_on_exec = managed->closes_on_exec || (mode.open_flags & O_CLOEXEC) != 0;
+        mode.open_flags |= managed->closes_on_exec ? O_CLOEXEC : 0;
         result = reopen_descriptor(path != NULL ? path : own_path, &mode, fd);
     } else {
         descriptor_close(fd);

@@ -247,6 +247,7 @@ struct managed_stream *stream_new(int fd, int stream_flags)
         return NULL;
     }
     managed->orientation = 0;
+    managed->closes_on_exec = false;
     memset(&managed->write_state, 0, sizeof managed->write_state);
     memset(&managed->read_state, 0, sizeof managed->read_state);
     FILE *stream = open_cookie(managed, "a+");
