@@ -13,11 +13,13 @@
 #include "name.h"
 #include "own.h"
 #include "sys.h"
+#include "sys_call.h"
 
 #include "../../include/mplogshim.h"
 
 #include <errno.h>
 #include <linux/fs.h>
+#include <sys/syscall.h>
 
 /* Owner and permissions of a new live file: by the rule, or as the file before. Setuid bits are never copied. */
 static int dress(const struct log *log, int fd, const struct stat *before)
@@ -203,6 +205,30 @@ static __attribute__((noinline)) bool took_place(const struct log *log, const st
     return error == 0 ? live.st_ino == prepared->st_ino && live.st_dev == prepared->st_dev : error != -ENOENT;
 }
 
+/* Whether the process has the kernel's clock, by which files are made, and not one that another library gives it. */
+static bool has_the_kernels_clock(int64_t now)
+{
+    struct timespec real = {0, 0};
+    sys_call(SYS_clock_gettime, CLOCK_REALTIME, (long)&real, 0, 0, 0, 0);
+    return now - real.tv_sec <= 1 && real.tv_sec - now <= 1;
+}
+
+/*
+ * When the file that is to be an archive was begun, for its name. What this process remembers may be of a lock file
+ * that was deleted or cut short since, and others may have rotated under another one meanwhile. No live file is older
+ * than the file system says that it was made, unless it is a copy of an older one, as its last write tells.
+ */
+static __attribute__((noinline)) void prove_begun(struct log *log, int64_t generation, const struct stat *live)
+{
+    struct timespec born;
+    int64_t now = log_clock();
+    log_read_begun(log, generation, live);
+    if (sys.birth(log->directory.fd, log->base, &born) == 0 && born.tv_sec > log->begun &&
+        born.tv_sec <= live->st_mtime && born.tv_sec <= now && has_the_kernels_clock(now)) {
+        log->begun = born.tv_sec;
+    }
+}
+
 enum rotation_step { STEP_LOOK, STEP_PREPARE, STEP_ANNOUNCE, STEP_EXCHANGE, STEP_DONE };
 
 /* Somebody moved the live file since the last look: nothing to rotate, and the next look follows. */
@@ -232,8 +258,7 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
     if (error != 0) {
         return error;
     }
-    /* For the archive's name. What this process remembers may be of a lock file that was deleted or cut short since. */
-    log_read_begun(log, generation, &before);
+    prove_begun(log, generation, &before);
     *step = STEP_PREPARE;
     int fd = log_prepare(log, writer, &before, generation, pending);
     if (fd < 0) {
