@@ -186,6 +186,25 @@ static void test_freopen(void)
     note_contents();
 }
 
+/* Once "e", always so: glibc's streams remember it. */
+static void test_freopen_cloexec(void)
+{
+    static const char *const modes[] = {"a", "ae"};
+    for (int first = 0; first < 2; first++) {
+        for (int second = 0; second < 2; second++) {
+            char name[40];
+            snprintf(name, sizeof name, "cloexec%d%d", first, second);
+            begin(name);
+            FILE *stream = fopen(path, modes[first]);
+            note("freopen", freopen(path, modes[second], stream) == stream);
+            note("cloexec", fcntl(fileno(stream), F_GETFD));
+            note("freopen", freopen(path, "a", stream) == stream);
+            note("cloexec", fcntl(fileno(stream), F_GETFD));
+            note("fclose", fclose(stream));
+        }
+    }
+}
+
 static void test_wide(void)
 {
     wchar_t text[40];
@@ -266,6 +285,7 @@ int main(int count, char *arguments[])
     test_fdopen();
     test_errors();
     test_freopen();
+    test_freopen_cloexec();
     test_wide();
     test_fork();
     return 0;
