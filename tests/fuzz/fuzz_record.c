@@ -206,6 +206,7 @@ static void reopen(int index)
             return; /* the disk has no room for it now */
         }
         log_memory_detach(state.writers[index]);
+        state.alone = false; /* a new descriptor does not know that the one before it stopped in mid-line */
     }
     state.faults = 0; /* the program's own open */
     state.writers[index] = log_memory_attach();
