@@ -47,8 +47,14 @@ static inline uint32_t writer_held(const struct writer *writer)
     return __atomic_load_n(&writer->held, __ATOMIC_RELAXED);
 }
 
+/* How many writers hold something; never less, at worst more. */
+extern _Atomic uint32_t log_holding;
+
 static inline void writer_set_held(struct writer *writer, size_t bytes)
 {
+    if ((writer->held > 0) != (bytes > 0)) {
+        log_holding += bytes > 0 ? 1 : UINT32_MAX;
+    }
     __atomic_store_n(&writer->held, (uint32_t)bytes, __ATOMIC_RELAXED);
 }
 

@@ -398,4 +398,5 @@ void log_forked(void)
         writer_at(i)->inherited = writer_at(i)->generation;
         writer_at(i)->generation = -1;
     }
+    log_holding = 0; /* a thread of the parent's may have been changing it */
 }

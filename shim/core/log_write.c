@@ -17,6 +17,7 @@
 enum { SMALL_COUNT = 8 };
 
 atomic_bool log_holds_nothing;
+_Atomic uint32_t log_holding;
 
 /* How many of the program's bytes go out now; the rest, the beginning of a line, is held. */
 static size_t bytes_for_now(struct writer *writer, const struct iovec *vector, int count, size_t total,

@@ -51,6 +51,9 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
 int descriptor_release(int fd);
 int descriptor_release_all(void);
 
+/* Whether any descriptor holds the beginning of a line. */
+bool descriptor_holds_any(void);
+
 /* How many bytes of an unfinished line are held: the file ends that much later than it seems. */
 size_t descriptor_held(int fd);
 

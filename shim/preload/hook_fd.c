@@ -291,7 +291,7 @@ static void release_passed(const struct msghdr *message)
 
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    if (descriptor_active()) {
+    if (descriptor_holds_any()) {
         release_passed(message);
     }
     return real.sendmsg(fd, message, flags);
@@ -299,7 +299,7 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 
 EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
-    for (unsigned i = 0; descriptor_active() && i < count; i++) {
+    for (unsigned i = 0; descriptor_holds_any() && i < count; i++) {
         release_passed(&messages[i].msg_hdr);
     }
     return real.sendmmsg(fd, messages, count, flags);

@@ -39,16 +39,16 @@ static void check_daemon(int (*start)(void))
         if (start() == 0) {
             write_text(fd, " end\n");
             write_text(fd, lines_of(100, "filler"));
-            write_text(fd, "end\n");
+            write_text(fd, "last\n");
             exit(0);
         }
         _exit(1);
     }
     CHECK_EQUAL(exit_status(child), 0);
-    wanted_end = "end\n";
+    wanted_end = "last\n";
     CHECK(wait_until(has_wanted_end));
     char wanted[256];
-    snprintf(wanted, sizeof wanted, "complete\nbegin end\n%send\n", lines_of(100, "filler"));
+    snprintf(wanted, sizeof wanted, "complete\nbegin end\n%slast\n", lines_of(100, "filler"));
     CHECK_TEXT(history("app.log"), wanted);
     CHECK_EQUAL(archives("app.log"), 2);
     CHECK_EQUAL(messages("mplogshim"), 0);

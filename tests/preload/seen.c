@@ -5,6 +5,7 @@
 #include "test.h"
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #define WHOLE "app.log"
 
@@ -71,6 +72,7 @@ static void bad_messages(void)
 {
     int pair[2];
     struct msghdr message = {.msg_control = (void *)8, .msg_controllen = 64};
+    write_text(open_log("app.log"), "line\nunfinished");
     CHECK_EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     CHECK_EQUAL(sendmsg(pair[0], &message, 0), -1);
     CHECK_EQUAL(errno, EFAULT);
@@ -82,6 +84,16 @@ static void bad_messages(void)
     CHECK_EQUAL(errno, ENOTSOCK);
 }
 
+/* So is a vector at one. */
+static void bad_vectors(void)
+{
+    int fd = open_log("app.log");
+    CHECK_EQUAL(writev(fd, (struct iovec *)0x10000, 1), -1);
+    CHECK_EQUAL(errno, EFAULT);
+    write_text(fd, "line\n");
+    CHECK_TEXT(content("app.log"), "line\n");
+}
+
 int main(int count, char **arguments)
 {
     static const struct test tests[] = {
@@ -89,6 +101,7 @@ int main(int count, char **arguments)
         {"a_pwrite_does_not_move_the_position", WHOLE, position_after_pwrite, NULL, NULL},
         {"the_library_s_own_numbers_are_closed", WHOLE, own_numbers, NULL, NULL},
         {"messages_at_bad_addresses_are_errors", WHOLE, bad_messages, NULL, NULL},
+        {"a_vector_at_a_bad_address_is_an_error", WHOLE, bad_vectors, NULL, NULL},
     };
     return test_main(count, arguments, tests, TEST_COUNT(tests));
 }
