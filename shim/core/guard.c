@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 __thread struct guard_thread guard_thread;
+void (*guard_abandon_puts)(struct ring_put **puts);
 
 /*
  * One word in a page that the kernel zeroes in every fork child (MADV_WIPEONFORK, Linux 4.14), however it was made:
@@ -88,6 +89,9 @@ void guard_abandon(void)
     if (guard_thread.inside == 0 || guard_foreign_memory()) {
         return;
     }
+    if (guard_thread.puts != NULL) {
+        guard_abandon_puts(&guard_thread.puts);
+    }
     void (*abandon)(void *) = guard_thread.abandon;
     if (abandon != NULL) {
         guard_thread.abandon = NULL;
@@ -125,7 +129,7 @@ void guard_abandon_for_jump(const void *target)
  */
 #define WAITERS 0x80000000u
 
-static uint32_t thread_id(void)
+uint32_t guard_thread_id(void)
 {
     if (guard_thread.id == 0) {
         guard_thread.id = (uint32_t)sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
@@ -146,7 +150,7 @@ static bool wait_for(uint32_t *mutex, uint32_t value, int64_t left)
 bool guard_mutex_lock(uint32_t *mutex, uint64_t timeout_ns)
 {
     uint32_t value = 0;
-    uint32_t mine = thread_id();
+    uint32_t mine = guard_thread_id();
     if (__atomic_compare_exchange_n(mutex, &value, mine, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         return true;
     }
@@ -179,5 +183,5 @@ void guard_mutex_unlock(uint32_t *mutex)
 
 bool guard_mutex_is_mine(const uint32_t *mutex)
 {
-    return (__atomic_load_n(mutex, __ATOMIC_RELAXED) & ~WAITERS) == thread_id();
+    return (__atomic_load_n(mutex, __ATOMIC_RELAXED) & ~WAITERS) == guard_thread_id();
 }

@@ -18,12 +18,16 @@ struct guard_thread {
     int cancel_type;         /* what guard_leave puts back */
     void (*abandon)(void *); /* undoes what is held if the thread jumps out of the shim, or NULL */
     void *abandon_argument;
+    struct ring_put *puts; /* records that it is putting into buffers just now (ring.h) */
 };
 
 extern __thread struct guard_thread guard_thread __attribute__((tls_model("initial-exec")));
 
 /* Once, at start: `forked` runs in a fork child before it enters for the first time. */
 void guard_start(void (*forked)(void));
+
+/* What becomes of `puts` when the thread jumps away. */
+extern void (*guard_abandon_puts)(struct ring_put **puts);
 
 static inline bool guard_inside(void)
 {
@@ -59,6 +63,9 @@ void guard_forked(void);
  */
 bool guard_mutex_lock(uint32_t *mutex, uint64_t timeout_ns);
 void guard_mutex_unlock(uint32_t *mutex);
+
+/* This thread's number. */
+uint32_t guard_thread_id(void);
 
 /* Whether this thread holds it. */
 bool guard_mutex_is_mine(const uint32_t *mutex);

@@ -332,7 +332,7 @@ const struct rule *match_stale(const struct config *config, const char *path, ch
     struct name parsed;
     size_t log_length;
     for (unsigned nth = 0; (log_length = name_base(name, nth, &parsed)) > 0; nth++) {
-        if (parsed.gzip || parsed.kind == NAME_LOCK || parsed.kind == NAME_WORK)
+        if (parsed.gzip || parsed.kind == NAME_LOCK || parsed.kind == NAME_WORK || parsed.kind == NAME_RING)
             continue;
         if (make_log_path(path, base, name + name_is_hidden(parsed.kind), log_length, log_path, size) &&
             (rule = match_log(config, log_path)))

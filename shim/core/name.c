@@ -89,6 +89,17 @@ int name_squeeze(const char *base, char *out)
     return make_hidden(base, MPLOGSHIM_SQUEEZE_SUFFIX, out);
 }
 
+/* Up to the suffix of the lock file's name: a lock_dir has names of its own. */
+int name_ring(const char *lock, uint64_t number, char *out)
+{
+    struct builder builder = {.out = out};
+    append_bytes(&builder, lock, strlen(lock) - strlen(MPLOGSHIM_LOCK_SUFFIX));
+    append(&builder, ".");
+    append_number(&builder, number, 16, 16);
+    append(&builder, MPLOGSHIM_RING_SUFFIX);
+    return finish(&builder);
+}
+
 int name_number(const char *base, uint64_t number, bool gzip, char *out)
 {
     struct builder builder = {.out = out};
@@ -177,6 +188,22 @@ static bool take_generation(const char **text, uint64_t *value)
     return true;
 }
 
+/* Apart: this may run on the small stack of a signal handler. */
+static __attribute__((noinline)) bool take_ring(const char **text, uint64_t *number)
+{
+    return take(text, ".") && take_generation(text, number) && strcmp(*text, MPLOGSHIM_RING_SUFFIX) == 0;
+}
+
+bool name_is_ring(const char *lock, const char *name, uint64_t *number)
+{
+    size_t stem = strlen(lock) - strlen(MPLOGSHIM_LOCK_SUFFIX);
+    const char *rest = name;
+    if (strncmp(name, lock, stem) != 0)
+        return false;
+    rest += stem;
+    return take_ring(&rest, number);
+}
+
 /* `separator` and exactly `digits` digits with a value from `least` to `most`. */
 static bool take_field(const char **text, const char *separator, size_t digits, unsigned least, unsigned most,
                        unsigned *value)
@@ -256,10 +283,13 @@ static struct name parse_hidden(const char *suffix)
 {
     static const struct name other = {.kind = NAME_OTHER};
     struct name name = {.kind = NAME_PENDING};
+    const char *rest = suffix;
     if (strcmp(suffix, MPLOGSHIM_LOCK_SUFFIX) == 0)
         return (struct name){.kind = NAME_LOCK};
-    if (strcmp(suffix, MPLOGSHIM_FRESH_SUFFIX) == 0 || strcmp(suffix, MPLOGSHIM_SQUEEZE_SUFFIX) == 0)
-        return (struct name){.kind = NAME_WORK};
+    bool ring = take_ring(&rest, &name.generation);
+    name.generation = 0;
+    if (ring || strcmp(suffix, MPLOGSHIM_FRESH_SUFFIX) == 0 || strcmp(suffix, MPLOGSHIM_SQUEEZE_SUFFIX) == 0)
+        return (struct name){.kind = ring ? NAME_RING : NAME_WORK};
     if (take(&suffix, ".") && take_generation(&suffix, &name.generation) && take(&suffix, ".") &&
         take_time(&suffix, &name.begun) && strcmp(suffix, MPLOGSHIM_PENDING_SUFFIX) == 0)
         return name;
@@ -322,6 +352,7 @@ static unsigned rank(enum name_kind kind)
         return 2;
     case NAME_LOCK:
     case NAME_WORK:
+    case NAME_RING:
     case NAME_OTHER:
         break;
     }
@@ -345,6 +376,7 @@ int name_compare(const struct name *a, const struct name *b)
                                     : compare(a->generation, b->generation);
     case NAME_LOCK:
     case NAME_WORK:
+    case NAME_RING:
     case NAME_OTHER:
         break;
     }

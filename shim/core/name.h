@@ -25,13 +25,17 @@ int name_time(const char *base, const char *period, uint64_t sequence, bool gzip
               char *out); /* app.log.2026-11-20[.1][.gz] */
 
 /* NAME_WORK: what name_fresh and name_squeeze make. */
-enum name_kind { NAME_OTHER, NAME_LOCK, NAME_WORK, NAME_PENDING, NAME_NUMBER, NAME_TIME };
+enum name_kind { NAME_OTHER, NAME_LOCK, NAME_WORK, NAME_RING, NAME_PENDING, NAME_NUMBER, NAME_TIME };
 
 /* Whether it is one of the hidden names, which begin with a '.' that is not the log's. */
 static inline bool name_is_hidden(enum name_kind kind)
 {
-    return kind == NAME_LOCK || kind == NAME_WORK || kind == NAME_PENDING;
+    return kind == NAME_LOCK || kind == NAME_WORK || kind == NAME_RING || kind == NAME_PENDING;
 }
+
+/* The buffer `number` of async=1, beside the lock file named `lock`; and whether `name` is one, which then. */
+int name_ring(const char *lock, uint64_t number, char *out);
+bool name_is_ring(const char *lock, const char *name, uint64_t *number);
 
 /* What a name in a log's directory is to the log `base`. Numbers have no leading zeros and are at least 1. */
 struct name {

@@ -98,6 +98,11 @@ static int real_ftruncate(int fd, off_t length)
     return (int)sys_call(SYS_ftruncate, fd, length, 0, 0, 0, 0);
 }
 
+static int real_fallocate(int fd, off_t length)
+{
+    return (int)sys_call(SYS_fallocate, fd, 0, 0, length, 0, 0);
+}
+
 static int real_fchmod(int fd, mode_t mode)
 {
     return (int)sys_call(SYS_fchmod, fd, mode, 0, 0, 0, 0);
@@ -206,15 +211,30 @@ static int real_poll_writable(int fd)
     return (poll.revents & POLLOUT) != 0;
 }
 
+static long real_map(void *address, size_t size, int fd)
+{
+    int flags = MAP_SHARED | (address != NULL ? MAP_FIXED : 0);
+    long memory = sys_call(SYS_mmap, (long)address, (long)size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (memory < 0 && memory > -4096) {
+        return memory;
+    }
+    int error = (int)sys_call(SYS_madvise, memory, (long)size, MADV_DONTFORK, 0, 0, 0);
+    if (error != 0) {
+        sys_call(SYS_munmap, memory, (long)size, 0, 0, 0, 0);
+    }
+    return error != 0 ? error : memory;
+}
+
 #define REAL_CALLS                                                                                                     \
     {                                                                                                                  \
         .openat = real_openat, .close = real_close, .read = real_read, .pread = real_pread, .pwrite = real_pwrite,     \
         .writev = real_writev, .pwritev2 = real_pwritev2, .lseek = real_lseek, .fstat = real_fstat,                    \
         .fstatat = real_fstatat, .birth = real_birth, .readlinkat = real_readlinkat, .ftruncate = real_ftruncate,      \
-        .fchmod = real_fchmod, .fchown = real_fchown, .futimens = real_futimens, .fsync = real_fsync,                  \
-        .renameat2 = real_renameat2, .linkat = real_linkat, .unlinkat = real_unlinkat, .getdents64 = real_getdents64,  \
-        .fcntl = real_fcntl, .flock = real_flock, .dup3 = real_dup3, .clock = real_clock, .sleep = real_sleep,         \
-        .futex = real_futex, .probe = real_probe, .getpid = real_getpid, .poll_writable = real_poll_writable,          \
+        .fallocate = real_fallocate, .fchmod = real_fchmod, .fchown = real_fchown, .futimens = real_futimens,          \
+        .fsync = real_fsync, .renameat2 = real_renameat2, .linkat = real_linkat, .unlinkat = real_unlinkat,            \
+        .getdents64 = real_getdents64, .fcntl = real_fcntl, .flock = real_flock, .dup3 = real_dup3,                    \
+        .clock = real_clock, .sleep = real_sleep, .futex = real_futex, .probe = real_probe, .getpid = real_getpid,     \
+        .poll_writable = real_poll_writable, .map = real_map,                                                          \
     }
 
 struct sys_calls sys = REAL_CALLS;
@@ -321,6 +341,11 @@ void *sys_reserve(size_t size)
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     long memory = sys_call(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, flags, -1, 0);
     return memory < 0 && memory > -4096 ? NULL : (void *)memory;
+}
+
+void sys_give_back(void *memory, size_t size)
+{
+    sys_call(SYS_munmap, (long)memory, (long)size, 0, 0, 0, 0);
 }
 
 const char *sys_working_directory(char *buffer, size_t size)

@@ -31,6 +31,7 @@ struct sys_calls {
     int (*birth)(int dir, const char *path, struct timespec *born); /* no link is followed; -EOPNOTSUPP: not known */
     ssize_t (*readlinkat)(int dir, const char *path, char *buffer, size_t size);
     int (*ftruncate)(int fd, off_t length);
+    int (*fallocate)(int fd, off_t length); /* the file gets that long, and its blocks are there */
     int (*fchmod)(int fd, mode_t mode);
     int (*fchown)(int fd, uid_t owner, gid_t group);
     int (*futimens)(int fd, const struct timespec times[2]); /* of access, of modification */
@@ -48,6 +49,8 @@ struct sys_calls {
     int (*probe)(const void *eight_bytes); /* -EFAULT if they cannot be read; any other error if they can */
     int (*getpid)(void);
     int (*poll_writable)(int fd); /* > 0: a write to it would not wait now */
+    /* Shared memory of a file, at `address` or (NULL) anywhere, that fork children do not have. */
+    long (*map)(void *address, size_t size, int fd);
 };
 
 extern struct sys_calls sys;
@@ -97,5 +100,8 @@ const char *sys_working_directory(char *buffer, size_t size);
 
 /* Zeroed memory of whole pages that is never given back, or NULL. Reserved only: pages cost nothing until touched. */
 void *sys_reserve(size_t size);
+
+/* But for what nobody else has seen. */
+void sys_give_back(void *memory, size_t size);
 
 #endif

@@ -23,6 +23,7 @@ int archive_file(const struct archive_task *task, const struct name *name, char 
     case NAME_OTHER:
     case NAME_LOCK:
     case NAME_WORK:
+    case NAME_RING:
         break;
     }
     return -EINVAL;

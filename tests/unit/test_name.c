@@ -93,6 +93,7 @@ static int make_again(const char *base, const struct name *name, const char *tex
         return name_number(base, name->number, name->gzip, out);
     case NAME_TIME:
         return name_time(base, name->period, name->sequence, name->gzip, out);
+    case NAME_RING:
     case NAME_OTHER:
         break;
     }
