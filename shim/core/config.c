@@ -232,7 +232,9 @@ static int parse_defaults(struct config_parser *parser, const struct config_vari
                                            .mode = -1,
                                            .owner = (uid_t)-1,
                                            .group = (gid_t)-1,
-                                           .lock_timeout_ns = 5 * UINT64_C(1000000000)}};
+                                           .lock_timeout_ns = 5 * UINT64_C(1000000000),
+                                           .async_buffer = UINT64_C(1) << 20,
+                                           .async_flush_ns = UINT64_C(200000000)}};
     for (int key = 0; key < KEY_COUNT; key++) {
         if (!variables->keys[key])
             continue;

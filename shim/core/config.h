@@ -41,6 +41,9 @@ struct rule {
     gid_t group;              /* or (gid_t)-1 */
     uint64_t lock_timeout_ns; /* 0: for ever */
     const char *lock_dir;     /* absolute, or NULL: beside the log */
+    bool async;               /* writes return once the record is in a buffer */
+    uint64_t async_buffer;    /* bytes */
+    uint64_t async_flush_ns;  /* the longest that a record waits there */
     const char *on_event;     /* absolute path of a program, or NULL */
 };
 

@@ -26,10 +26,8 @@ static const struct {
     const char *head;
     off_t offset;
 } fields[LOCKFILE_FIELDS] = {
-    [LOCKFILE_BEGUN] = {"begun=", 16},
-    [LOCKFILE_SETTLED] = {"settled=", 48},
-    [LOCKFILE_FAILED] = {"failed=", 80},
-    [LOCKFILE_KEEPER] = {"keeper=", 192},
+    [LOCKFILE_BEGUN] = {"begun=", 16},    [LOCKFILE_SETTLED] = {"settled=", 48}, [LOCKFILE_FAILED] = {"failed=", 80},
+    [LOCKFILE_KEEPER] = {"keeper=", 192}, [LOCKFILE_RINGS] = {"rings=", 224},    [LOCKFILE_BATCH] = {"batch=", 256},
 };
 
 static int64_t min_length(int64_t length)

@@ -52,9 +52,18 @@ int lockfile_advance(const struct lockfile *lockfile, int64_t generation);
 
 /*
  * When the live file was begun (seconds of the epoch); the generation up to which archives are settled; errno of what
- * last kept them from it, 0 if nothing did; the number of the keeper's socket (borrow.h).
+ * last kept them from it, 0 if nothing did; the number of the keeper's socket (borrow.h); whether there may be buffers
+ * of async=1, and the number of the one whose batch was announced last (lockfile_announce).
  */
-enum lockfile_field { LOCKFILE_BEGUN, LOCKFILE_SETTLED, LOCKFILE_FAILED, LOCKFILE_KEEPER, LOCKFILE_FIELDS };
+enum lockfile_field {
+    LOCKFILE_BEGUN,
+    LOCKFILE_SETTLED,
+    LOCKFILE_FAILED,
+    LOCKFILE_KEEPER,
+    LOCKFILE_RINGS,
+    LOCKFILE_BATCH,
+    LOCKFILE_FIELDS
+};
 bool lockfile_read(const struct lockfile *lockfile, enum lockfile_field field, int64_t *value);
 
 /* The same of a lock file that is only open as `fd`. */

@@ -35,6 +35,8 @@ struct writer {
     int64_t inherited;  /* the same of the parent of this fork child; -1: none */
     uint32_t midline;   /* bytes written since the last newline, saturating */
     uint32_t held;      /* bytes of an unfinished line in `tail` */
+    bool synchronous;   /* opened with O_SYNC or O_DSYNC */
+    bool behind;        /* wrote into the buffer of async=1 since its position was last where the file ends */
     bool held_aside;    /* by a pwrite, which does not move the position */
     char *tail;         /* LOG_HOLD_MAX bytes, or NULL until needed */
 };
@@ -132,7 +134,8 @@ struct log {
     bool trouble[TROUBLE_COUNT];
     int64_t retry_at[TROUBLE_COUNT]; /* monotonic nanoseconds */
     struct diag_limits limits;
-    struct iovec *scratch; /* IOV_MAX + 1 pieces, or NULL until needed */
+    struct log_async *async; /* NULL: each write goes to the file itself */
+    struct iovec *scratch;   /* IOV_MAX + 1 pieces, or NULL until needed */
     /* Neither changes while the log is open, not even for a moment: threads look for it without its mutex. */
     char path[PATH_MAX];
     char directory_path[PATH_MAX];
@@ -144,7 +147,7 @@ struct log {
 void log_start(struct period_zone *local_zone, void (*load)(struct period_zone *zone));
 
 /*
- * `flags` are the access mode and O_APPEND of fd; `inherited`: not opened by this process.
+ * `flags` are the access mode, O_APPEND, O_SYNC and O_DSYNC of fd; `inherited`: not opened by this process.
  * Makes `fd`, which `status` describes and whose real path is `path`, a writer of that log. Opens the log's directory
  * and lock file when the log is new to this process; without a lock file it goes on without. NULL if that is impossible
  * (one message says why).
@@ -180,6 +183,9 @@ ssize_t log_write_aside(const struct writer *writer, const struct iovec *vector,
 
 /* Writes out what is held. 0 or the error of the write. */
 int log_release(struct writer *writer, int fd);
+
+/* The same, and what is in the log's buffer (async=1). */
+int log_empty(struct writer *writer, int fd);
 
 /* The same when the writer's descriptor turned out to be something else: by a descriptor of the shim's own. */
 int log_rescue(struct writer *writer);

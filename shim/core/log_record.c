@@ -5,8 +5,10 @@
 #include "log_record.h"
 
 #include "line.h"
+#include "log_async.h"
 #include "log_locks.h"
 #include "log_private.h"
+#include "log_ring.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -100,6 +102,10 @@ static bool may_rotate(const struct log *log)
 static size_t piece_length(const struct log *log, struct record *record, size_t skip, size_t length, uint64_t size)
 {
     uint64_t max_bytes = log->policy.max_bytes;
+    if (record->run != NULL && record->run->records > 1) {
+        return max_bytes == 0 ? length
+                              : ring_cut(&record->ring->ring, record->run, size < max_bytes ? max_bytes - size : 0);
+    }
     if (max_bytes == 0 || record->length <= max_bytes) {
         return length;
     }
@@ -129,13 +135,13 @@ bool log_ends_in_newline(struct log *log, const struct writer *writer, off_t siz
 
 /*
  * A writer that was killed in the middle of a record leaves the beginning of a line. The next record ends that line,
- * so that its own first one stays whole. `size` is the live file's, `piece` what is about to be written.
+ * so that its own first one stays whole. `size` is the live file's, `piece` what is about to be written; its size then.
  */
-static void guard_pages(struct log *log, const struct writer *writer, off_t size, size_t piece)
+static off_t guard_pages(struct log *log, struct writer *writer, off_t size, size_t piece)
 {
     off_t used = size % LOCKFILE_FILE_PAGE;
     if (used == 0 && size > 0 && writer->midline == 0 && lockfile_is_broken(&log->lock, writer->generation, size) &&
-        !log_ends_in_newline(log, writer, size)) {
+        !log_ends_in_newline(log, writer, size) && !log_async_mend(log, writer, &size)) {
         const struct iovec newline = {.iov_base = (char[]){'\n'}, .iov_len = 1};
         sys.writev(writer->fd, &newline, 1);
         size++;
@@ -143,10 +149,14 @@ static void guard_pages(struct log *log, const struct writer *writer, off_t size
     if ((uint64_t)used + piece > LOCKFILE_FILE_PAGE) {
         lockfile_announce(&log->lock, writer->generation, size, (int64_t)piece);
     }
+    return size;
 }
 
-/* Under both locks: the writer's descriptor is the live file, and there is room. Bytes to write, or -errno. */
-static ssize_t make_room(struct log *log, struct writer *writer, struct record *record, size_t skip)
+/*
+ * Under both locks: the writer's descriptor is the live file, and there is room. Bytes to write, or -errno; *end: the
+ * size of the file, if it is known.
+ */
+static ssize_t make_room(struct log *log, struct writer *writer, struct record *record, size_t skip, off_t *end)
 {
     size_t length = record->length - skip;
     int64_t generation = lockfile_generation(&log->lock);
@@ -184,8 +194,19 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
         piece = piece_length(log, record, skip, length, size > 0 ? (uint64_t)size : 0);
     }
     piece = log->trouble[TROUBLE_ROTATE] || log->kept ? length : piece;
-    guard_pages(log, writer, size, piece);
+    *end = guard_pages(log, writer, size, piece);
     return (ssize_t)piece;
+}
+
+/* The same of a run of records, after which the next one is looked for anew. */
+static __attribute__((noinline)) size_t write_run(struct log *log, struct writer *writer, struct record *record,
+                                                  size_t skip, size_t length, off_t end)
+{
+    log_ring_begin(log, record->ring, record->run, skip, length, writer, end);
+    size_t written = write_bytes(writer->fd, record, skip, length);
+    log_ring_done(record->ring, record->run, length, written);
+    record->cut = record->cut || record->run->records > 1;
+    return written;
 }
 
 /*
@@ -197,8 +218,9 @@ ssize_t record_write(struct log *log, struct writer *writer, struct record *reco
     size_t written = 0;
     while (written < record->length && record->error == 0 && !record->cut) {
         ssize_t piece = (ssize_t)(record->length - written);
+        off_t end = -1;
         if (log_lock_file(log) == 0) {
-            piece = make_room(log, writer, record, written);
+            piece = make_room(log, writer, record, written, &end);
         } else if (log->lock.fd >= 0 && lockfile_generation(&log->lock) != writer->generation) {
             int error = log_look_again(log, writer, lockfile_generation(&log->lock));
             piece = error != 0 ? error : piece; /* without the lock, but not into an archive */
@@ -207,7 +229,11 @@ ssize_t record_write(struct log *log, struct writer *writer, struct record *reco
             log_unlock_file(log);
             return written > 0 ? (ssize_t)written : piece;
         }
-        written += write_bytes(writer->fd, record, written, (size_t)piece);
+        if (__builtin_expect(record->run != NULL, 0)) {
+            written += write_run(log, writer, record, written, (size_t)piece, end);
+        } else {
+            written += write_bytes(writer->fd, record, written, (size_t)piece);
+        }
         log_unlock_file(log);
     }
     note_line_state(writer, record, written);

@@ -15,12 +15,14 @@ struct record {
     const struct iovec *vector;
     int count;
     size_t length;
-    int flags;            /* pwritev2's */
-    struct iovec *pieces; /* room for the vector once more */
-    size_t held;          /* so many of its bytes were held; the program has been told that they are written */
-    bool whole;           /* ends in a newline */
-    bool cut;             /* the kernel took only a part: so does the program hear, as ever, and asks again itself */
-    int error;            /* why not all of it was written */
+    int flags;             /* pwritev2's */
+    struct iovec *pieces;  /* room for the vector once more */
+    size_t held;           /* so many of its bytes were held; the program has been told that they are written */
+    bool whole;            /* ends in a newline */
+    bool cut;              /* the kernel took only a part: so does the program hear, as ever, and asks again itself */
+    struct log_ring *ring; /* where the bytes come from, or NULL: */
+    const struct ring_run *run; /* these */
+    int error;                  /* why not all of it was written */
 };
 
 /* Whether the last byte of all pieces is a newline. */

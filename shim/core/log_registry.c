@@ -4,6 +4,7 @@
 #include "log_private.h"
 
 #include "guard.h"
+#include "log_async.h"
 #include "log_helper.h"
 #include "own.h"
 #include "sys.h"
@@ -92,6 +93,7 @@ static void close_idle(void)
     }
     if (idle > IDLE_MAX) {
         log_helper_call(oldest);
+        log_async_end(oldest);
         if (log_helper_keep_off(1)) { /* else another time */
             close_log(oldest);
             log_helper_allow();
@@ -145,6 +147,7 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
         return NULL;
     }
     struct iovec *scratch = log->scratch;
+    struct log_async *async = log->async;
     memset(log, 0, offsetof(struct log, path));
     memcpy(log->path, path, length + 1);
     log->base = log->path + (base - path) + 1;
@@ -155,6 +158,8 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     log->policy = rule->policy;
     log->zone = log_zone(&rule->policy);
     log->scratch = scratch;
+    log->async = async;
+    log_async_open(log);
     log->directory.fd = log->lock_directory.fd = log->lock.fd = -1;
     log->generation = log->proved = -1;
     log->path_hash = hash;
@@ -222,13 +227,21 @@ static void unlink_writer(struct log *log, struct writer *writer)
     }
 }
 
+/* Whether processes that write by buffers (async=1) may have left some. */
+static __attribute__((noinline)) bool may_have_rings(const struct log *log)
+{
+    int64_t rings;
+    return log->lock.fd >= 0 && lockfile_read(&log->lock, LOCKFILE_RINGS, &rings) && rings != 0;
+}
+
 struct writer *log_attach(const char *path, const struct rule *rule, int fd, int flags, bool inherited,
                           const struct stat *status)
 {
     uint64_t hash = hash_path(path);
     guard_mutex_lock(&registry_mutex, 0);
     struct log *log = find(path, hash);
-    if (log == NULL) {
+    bool is_new = log == NULL;
+    if (is_new) {
         log = open_log(path, hash, rule, fd, status);
     }
     /*
@@ -240,12 +253,16 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
                                 .group = inherited ? 0 : ++open_count,
                                 .appends = (flags & O_APPEND) != 0 && !inherited,
                                 .shows_append = (flags & O_APPEND) != 0,
+                                .synchronous = (flags & (O_SYNC | O_DSYNC)) != 0,
                                 .device = status->st_dev,
                                 .inode = status->st_ino,
                                 .generation = -1,
                                 .inherited = -1};
     struct writer *writer = log == NULL ? NULL : add_writer(log, &kind);
     guard_mutex_unlock(&registry_mutex);
+    if (is_new && writer != NULL && (log->async != NULL || may_have_rings(log))) {
+        log_async_take_over(log);
+    }
     return writer;
 }
 
@@ -386,6 +403,7 @@ void log_forked(void)
     registry_mutex = 0;
     zone_mutex = 0;
     log_helper_forked();
+    log_async_forked();
     own_forked();
     for (size_t i = 0; i < log_count; i++) {
         logs[i]->mutex = 0;

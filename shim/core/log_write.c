@@ -4,6 +4,7 @@
 #include "log_private.h"
 
 #include "line.h"
+#include "log_async.h"
 #include "log_helper.h"
 #include "log_locks.h"
 #include "log_record.h"
@@ -93,7 +94,10 @@ static ssize_t write_with_held(struct log *log, struct writer *writer, const str
         record.pieces = room + 1 + count;
     }
     record.whole = record_ends_in_newline(record.vector, record.count);
-    ssize_t written = record_write(log, writer, &record);
+    ssize_t written = log->async == NULL ? -EAGAIN : log_async_write(log, writer, &record);
+    if (written == -EAGAIN) {
+        written = record_write(log, writer, &record);
+    }
     if (written < 0) {
         return written;
     }
@@ -125,6 +129,9 @@ static ssize_t write_locked(struct log *log, struct writer *writer, const struct
 ssize_t log_write_aside(const struct writer *writer, const struct iovec *vector, int count)
 {
     const struct log *log = writer->log;
+    if (log != NULL && log_async_put_aside(log, vector, count) == 0) {
+        return (ssize_t)line_total(vector, count);
+    }
     if (log == NULL || sys_confined || log->lock.fd < 0 || lockfile_generation(&log->lock) == writer->generation) {
         return -ESTALE;
     }
@@ -184,6 +191,12 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
     struct log *log = writer->log;
     if (log == NULL) {
         return -ESTALE;
+    }
+    if (__builtin_expect(log->async != NULL, 0)) {
+        ssize_t put = log_async_put(log, writer, fd, vector, count, offset, flags, hold);
+        if (put != -EAGAIN) {
+            return put;
+        }
     }
     ssize_t result = write_as_writer(log, writer, fd, vector, count, offset, flags, hold);
     log_helper_call(log);
@@ -267,6 +280,16 @@ int log_release(struct writer *writer, int fd)
     }
     log_unlock(log);
     return result < 0 ? (int)result : 0;
+}
+
+__attribute__((noinline)) int log_empty(struct writer *writer, int fd)
+{
+    struct log *log = writer->log;
+    int error = log_release(writer, fd);
+    if (log == NULL || error != 0 || log->async == NULL) {
+        return error;
+    }
+    return log_async_empty(log);
 }
 
 int log_truncate(struct writer *writer, int fd)

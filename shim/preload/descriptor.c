@@ -233,8 +233,8 @@ static enum look look_at(int fd, const char *given, const struct paths *paths, c
     return found == LOOK_LOG ? judge(given, paths, rule) : found;
 }
 
-/* A log gets O_APPEND and becomes a writer. */
-static uintptr_t attach(int fd, const struct rule *rule, const char *path, bool inherited)
+/* A log gets O_APPEND and becomes a writer. Apart, because signal stacks are small. */
+static __attribute__((noinline)) uintptr_t attach(int fd, const struct rule *rule, const char *path, bool inherited)
 {
     struct stat status;
     int flags = sys.fcntl(fd, F_GETFL, 0);
@@ -246,7 +246,8 @@ static uintptr_t attach(int fd, const struct rule *rule, const char *path, bool 
         diag_message("%s is not managed: it was opened with O_DIRECT", path);
         return DESCRIPTOR_PLAIN;
     }
-    struct writer *writer = log_attach(path, rule, fd, flags & (O_ACCMODE | O_APPEND), inherited, &status);
+    struct writer *writer =
+        log_attach(path, rule, fd, flags & (O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC), inherited, &status);
     if (writer == NULL) {
         return DESCRIPTOR_PLAIN;
     }
@@ -260,7 +261,7 @@ static uintptr_t attach(int fd, const struct rule *rule, const char *path, bool 
  * An inherited descriptor whose path, as the kernel tells it, leads elsewhere: its directory is covered by a mount, or
  * lies outside of the root. The log at that path is another one.
  */
-static bool leads_elsewhere(int fd)
+static __attribute__((noinline)) bool leads_elsewhere(int fd)
 {
     struct stat mine;
     struct stat there;

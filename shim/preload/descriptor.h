@@ -51,7 +51,20 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
 int descriptor_release(int fd);
 int descriptor_release_all(void);
 
-/* Whether any descriptor holds the beginning of a line. */
+/* The same, and what waits in buffers (async=1): the file has all that the program has written. */
+int descriptor_empty(int fd);
+int descriptor_empty_all(void);
+
+/* The same at the end of the process, or before it becomes another program: and the buffers are gone. */
+void descriptor_leave(void);
+
+/* What waits in the buffer of the log is written out, and no unfinished line is cut. */
+void descriptor_drain(int fd);
+
+/* Whether something waits there. */
+bool descriptor_waits(int fd);
+
+/* Whether any descriptor holds the beginning of a line, or anything may wait in a buffer. */
 bool descriptor_holds_any(void);
 
 /* How many bytes of an unfinished line are held: the file ends that much later than it seems. */

@@ -7,6 +7,7 @@
 
 #include "core/guard.h"
 #include "core/line.h"
+#include "core/log_async.h"
 #include "core/own.h"
 
 #include <errno.h>
@@ -191,7 +192,7 @@ void descriptor_follow(int fd)
     struct rare rare;
     struct writer *writer = descriptor_managed(fd) ? descriptor_writer(fd) : NULL;
     if (writer != NULL && rare_enter(&rare)) {
-        log_release(writer, fd);
+        log_empty(writer, fd);
         log_follow(writer, fd);
         rare_leave(&rare);
     }
@@ -209,6 +210,36 @@ int descriptor_release(int fd)
     return error == -ESTALE ? 0 : error;
 }
 
+bool descriptor_waits(int fd)
+{
+    const struct writer *writer = descriptor_writer(fd);
+    const struct log *log = writer == NULL ? NULL : writer->log;
+    return log != NULL && log_async_holds(log);
+}
+
+void descriptor_drain(int fd)
+{
+    struct rare rare;
+    const struct writer *writer = descriptor_writer(fd);
+    struct log *log = writer == NULL ? NULL : writer->log;
+    if (log != NULL && log_async_holds(log) && rare_enter(&rare)) {
+        log_async_empty(log);
+        rare_leave(&rare);
+    }
+}
+
+__attribute__((noinline)) int descriptor_empty(int fd)
+{
+    struct rare rare;
+    struct writer *writer = descriptor_writer(fd);
+    if (writer == NULL || (writer_held(writer) == 0 && !descriptor_waits(fd)) || !rare_enter(&rare)) {
+        return 0;
+    }
+    int error = log_empty(writer, fd);
+    rare_leave(&rare);
+    return error == -ESTALE ? 0 : error;
+}
+
 /* Proved, because libc and raw system calls close and reuse numbers behind our back. */
 static const struct writer *holding(int fd)
 {
@@ -221,7 +252,7 @@ static const struct writer *holding(int fd)
 
 bool descriptor_holds_any(void)
 {
-    return log_holding > 0;
+    return log_holding > 0 || log_async_used;
 }
 
 size_t descriptor_held(int fd)
@@ -265,6 +296,28 @@ int descriptor_release_all(void)
     return error;
 }
 
+int descriptor_empty_all(void)
+{
+    struct rare rare;
+    int error = descriptor_release_all();
+    if (log_async_used && rare_enter(&rare)) {
+        int emptied = log_async_empty_all();
+        error = error != 0 ? error : emptied;
+        rare_leave(&rare);
+    }
+    return error;
+}
+
+void descriptor_leave(void)
+{
+    struct rare rare;
+    descriptor_release_all();
+    if (log_async_used && rare_enter(&rare)) {
+        log_async_leave();
+        rare_leave(&rare);
+    }
+}
+
 void descriptor_hold_nothing(bool nothing)
 {
     log_holds_nothing = nothing;
@@ -274,7 +327,7 @@ void descriptor_finish(void)
 {
     descriptor_hold_nothing(true);
     guard_abandon(); /* an exit from a signal handler does not come back into what it interrupted */
-    descriptor_release_all();
+    descriptor_leave();
     struct rare rare;
     if (rare_enter(&rare)) { /* threads that were about to hold something back have done so */
         log_pause();
@@ -298,7 +351,7 @@ static int let_go(int fd, bool replaced, uintptr_t meanwhile)
     struct writer *writer = descriptor_writer(fd);
     int error = 0;
     if (writer != NULL) {
-        error = replaced ? log_rescue(writer) : log_release(writer, fd);
+        error = replaced ? log_rescue(writer) : log_empty(writer, fd);
         descriptor_set_state(fd, meanwhile);
         log_detach(writer);
     }

@@ -5,6 +5,7 @@
 #include "descriptor_private.h"
 
 #include "core/guard.h"
+#include "core/log_async.h"
 
 /*
  * What is held is written out, what is left to do outside is started, and no other thread is in the middle of a write:
@@ -18,12 +19,13 @@ void descriptor_before_filter(struct filtering *filtering)
         return;
     }
     descriptor_hold_nothing(true);
-    descriptor_release_all();
+    descriptor_leave();
     descriptor_settle();
     struct rare rare;
     if (!rare_enter(&rare)) {
         return;
     }
+    log_async_stop_thread();
     log_pause();
     sys_confined = true; /* for threads that are on their way: before it can be too late */
     log_resume();

@@ -283,7 +283,7 @@ static void release_passed(const struct msghdr *message)
     for (struct cmsghdr *part = CMSG_FIRSTHDR(parts); part != NULL; part = CMSG_NXTHDR(parts, part)) {
         int fd;
         for (size_t i = 0; passed_descriptor(part, i, &fd); i++) {
-            descriptor_release(fd);
+            descriptor_empty(fd);
         }
     }
     errno = saved;

@@ -43,7 +43,7 @@ EXPORT int aio_write64(struct aiocb64 *control)
 static void write_out(void)
 {
     int saved = errno;
-    descriptor_release_all();
+    descriptor_empty_all();
     errno = saved;
 }
 

@@ -17,7 +17,7 @@ static void write_out(void)
 {
     if (descriptor_active() && !descriptor_foreign_memory()) {
         int saved = errno;
-        descriptor_release_all();
+        descriptor_empty_all();
         errno = saved;
     }
 }
@@ -27,7 +27,7 @@ static void write_out_and_settle(void)
 {
     if (descriptor_active() && !descriptor_foreign_memory()) {
         int saved = errno;
-        descriptor_release_all();
+        descriptor_leave();
         descriptor_settle();
         errno = saved;
     }

@@ -2,7 +2,8 @@
  * A program that looks at what it wrote: what is held of an unfinished line belongs to the file, as far as it can see.
  *
  * Who reads or moves finds it there, written out. Who only asks where the end is gets it added: many a program looks at
- * the size of its log after every line, and that must not cut lines. Should the held bytes not go out, they stay held,
+ * the size of its log after every line, and that must not cut lines. What waits in a buffer (async=1) is whole, and is
+ * written out for any of them. Should the held bytes not go out, they stay held,
  * and the next write tells why.
  */
 #include "hook.h"
@@ -21,11 +22,20 @@ static bool is_hidden(int fd)
     return hidden;
 }
 
+static void drain(int fd)
+{
+    if (__builtin_expect(descriptor_waits(fd), 0)) {
+        int saved = errno;
+        descriptor_drain(fd);
+        errno = saved;
+    }
+}
+
 static bool write_out(int fd)
 {
-    if (__builtin_expect(descriptor_held(fd) > 0, 0)) {
+    if (__builtin_expect(descriptor_held(fd) > 0 || descriptor_waits(fd), 0)) {
         int saved = errno;
-        descriptor_release(fd);
+        descriptor_empty(fd);
         errno = saved;
     }
     return !is_hidden(fd);
@@ -81,6 +91,7 @@ EXPORT off_t lseek(int fd, off_t offset, int whence)
     if (asks ? is_hidden(fd) : !write_out(fd)) {
         return -1;
     }
+    drain(fd);
     off_t result = real.lseek(fd, offset, whence);
     if (asks && result >= 0) {
         result += (off_t)(whence == SEEK_CUR ? descriptor_held_at_position(fd) : descriptor_held(fd));
@@ -97,6 +108,7 @@ EXPORT_ALIAS(__lseek, lseek);
  */
 static size_t held_after_look(int fd)
 {
+    drain(fd);
     size_t held = descriptor_held(fd);
     if (__builtin_expect(held > 0, 0) && descriptor_reads(fd)) {
         write_out(fd);

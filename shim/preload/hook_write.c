@@ -198,7 +198,7 @@ EXPORT ssize_t splice(int in, off_t *in_offset, int out, off_t *out_offset, size
 EXPORT int fsync(int fd)
 {
     int saved = errno;
-    int error = descriptor_is_own(fd) ? -EBADF : descriptor_release(fd);
+    int error = descriptor_is_own(fd) ? -EBADF : descriptor_empty(fd);
     if (hook_result(saved, error) < 0) {
         return -1;
     }
@@ -208,7 +208,7 @@ EXPORT int fsync(int fd)
 EXPORT int fdatasync(int fd)
 {
     int saved = errno;
-    int error = descriptor_is_own(fd) ? -EBADF : descriptor_release(fd);
+    int error = descriptor_is_own(fd) ? -EBADF : descriptor_empty(fd);
     if (hook_result(saved, error) < 0) {
         return -1;
     }
@@ -219,7 +219,7 @@ EXPORT int fdatasync(int fd)
 EXPORT int ftruncate(int fd, off_t length)
 {
     int saved = errno;
-    int error = descriptor_is_own(fd) ? -EBADF : descriptor_release(fd);
+    int error = descriptor_is_own(fd) ? -EBADF : descriptor_empty(fd);
     if (hook_result(saved, error) < 0) {
         return -1;
     }

@@ -72,7 +72,7 @@ static void begin_fork(void)
 
 static void before_fork(void)
 {
-    descriptor_release_all();
+    descriptor_empty_all();
     /*
      * A keeper that a child started would become this process's own child when that child has ended, and be seen by its
      * wait, for as long as this process is attached: where orphans come here, it is started before the child is.

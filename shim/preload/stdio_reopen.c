@@ -57,7 +57,7 @@ static FILE *reopen_managed(const char *path, const char *text, struct managed_s
     struct stream_mode mode;
     int saved = errno;
     stream_flush(managed); /* an error of this is ignored */
-    descriptor_release(fd);
+    descriptor_empty(fd);
 
     int result = stream_mode_parse(text, MODE_FOPEN, &mode);
     char own_path[PATH_SIZE];

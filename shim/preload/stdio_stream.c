@@ -165,12 +165,13 @@ static int stream_seek(void *cookie, off64_t *offset, int whence)
     struct iovec own = {NULL, 0};
     int result = asks ? 0 : write_out(managed, &own);
     if (result == 0 && !asks) {
-        result = descriptor_release(fd);
+        result = descriptor_empty(fd);
     }
     if (result < 0) {
         errno = -result;
         return -1;
     }
+    descriptor_drain(fd);
     errno = saved;
     *offset = real.lseek(fd, *offset, whence);
     if (*offset < 0) {

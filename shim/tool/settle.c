@@ -2,6 +2,7 @@
 
 #include "archive_private.h"
 #include "event.h"
+#include "rings.h"
 #include "turn.h"
 
 #include "../core/diag.h"
@@ -290,6 +291,7 @@ int settle_pass(struct settle *settle)
         return SETTLE_BUSY;
     }
     if (result == 0) {
+        rings_take_over(settle);
         result = pass_locked(settle);
         if (result >= 0) {
             note_success(settle);

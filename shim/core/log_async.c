@@ -1,0 +1,183 @@
+#include "log_async_private.h"
+
+#include "guard.h"
+#include "line.h"
+#include "log_helper.h"
+#include "log_private.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+
+enum { MILLISECOND = 1000000, SECOND = 1000000000 };
+
+__attribute__((noinline)) void log_async_open(struct log *log)
+{
+    struct log_async *async = log->async;
+    if (!log->rule->async || log_keeping) {
+        log->async = NULL;
+        return;
+    }
+    if (async == NULL) {
+        async = sys_reserve(sizeof *async);
+    } else if (!async->removed) {
+        async->own = (struct log_ring){.waited = -1, .file = -1}; /* it still holds what could not be written */
+    }
+    if (async != NULL) {
+        async->told = false;
+        async->retry_at = async->drain_at = 0;
+    }
+    log->async = async;
+}
+
+/* A whole line, or the piece of one that goes through as it is; the rest is for who holds lines back. */
+static bool goes_out_now(const struct iovec *vector, int count, size_t total, enum log_hold hold, bool whole)
+{
+    return whole || hold == HOLD_NONE || (hold == HOLD_REST && line_complete(vector, count, total) == 0);
+}
+
+/* The thread is to be woken for the first record after a pause, and for many. */
+static void ring_bell(const struct log_async *async, int64_t used)
+{
+    uint32_t sleep = __atomic_load_n(&log_async_sleep, __ATOMIC_SEQ_CST);
+    if (__builtin_expect(sleep != THREAD_AWAKE && (sleep == THREAD_SLEEPS || used >= async->own.ring.quarter), 0)) {
+        log_async_wake();
+    }
+}
+
+/* Others are writing batches just now: until they have written one. */
+static void wait_for_turn(struct log_async *async, uint32_t turn)
+{
+    const struct timespec pause = {.tv_nsec = 10 * MILLISECOND};
+    __atomic_add_fetch(&async->waiting, 1, __ATOMIC_SEQ_CST);
+    sys.futex(&async->turn, FUTEX_WAIT, turn, &pause);
+    __atomic_sub_fetch(&async->waiting, 1, __ATOMIC_SEQ_CST);
+}
+
+/* The buffer is full: writes a batch of it, unless somebody is doing so. 0: try again, or an error. */
+static __attribute__((noinline)) int make_room(struct log *log, struct writer *writer)
+{
+    struct log_async *async = log->async;
+    uint32_t turn = __atomic_load_n(&async->turn, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&log->mutex, __ATOMIC_RELAXED) != 0) {
+        wait_for_turn(async, turn);
+        return 0;
+    }
+    int error = log_lock(log);
+    if (error == 0) {
+        error = log_async_drain(log, writer, &async->own, DRAIN_BATCH, true);
+        log_unlock(log);
+    }
+    return error;
+}
+
+static int64_t put_patiently(struct log *log, struct writer *writer, const struct iovec *vector, int count,
+                             size_t total, bool whole)
+{
+    struct log_async *async = log->async;
+    int64_t deadline = 0;
+    for (;;) {
+        int64_t used = ring_put(&async->own.ring, vector, count, total, whole, guard_thread_id(), &guard_thread.puts);
+        if (__builtin_expect(used != -EAGAIN, 1)) {
+            return used;
+        }
+        int64_t now = sys_now(CLOCK_MONOTONIC_COARSE);
+        deadline = deadline == 0 ? now + 5 * (int64_t)SECOND : deadline;
+        int error = now > deadline ? -EBUSY : make_room(log, writer);
+        if (error != 0) {
+            return error;
+        }
+    }
+}
+
+__attribute__((noinline)) ssize_t log_async_put(struct log *log, struct writer *writer, int fd,
+                                                const struct iovec *vector, int count, off_t offset, int flags,
+                                                enum log_hold hold)
+{
+    struct log_async *async = log->async;
+    if (!async->open || offset >= 0 || flags != 0 || writer->synchronous || writer->held > 0 || writer->fd != fd) {
+        return -EAGAIN;
+    }
+    size_t total = line_total(vector, count);
+    bool whole = record_ends_in_newline(vector, count);
+    if (!goes_out_now(vector, count, total, hold, whole)) {
+        return -EAGAIN;
+    }
+    int64_t used = put_patiently(log, writer, vector, count, total, whole);
+    if (used < 0) {
+        bool is_ours = used == -ESHUTDOWN || used == -EMSGSIZE || used == -EBUSY || used == -ESTALE ||
+                       used == -ETIMEDOUT || used == -EPERM;
+        return is_ours ? -EAGAIN : (ssize_t)used;
+    }
+    if (!writer->behind) {
+        writer->behind = true;
+    }
+    ring_bell(async, used);
+    return (ssize_t)total;
+}
+
+/* Apart, as all that is seldom called: signal stacks are small, and most logs have no buffer. */
+__attribute__((noinline)) ssize_t log_async_write(struct log *log, struct writer *writer, const struct record *record)
+{
+    struct log_async *async = log->async;
+    if (!async->open && !log_holds_nothing && !writer->synchronous) {
+        log_async_make(log);
+    }
+    if (async->own.ring.page == NULL) {
+        return -EAGAIN;
+    }
+    int64_t used = -ESHUTDOWN;
+    bool fits = async->open && record->flags == 0 && !writer->synchronous;
+    for (int attempt = 0; fits && used < 0 && attempt < 2; attempt++) {
+        used = ring_put(&async->own.ring, record->vector, record->count, record->length, record->whole,
+                        guard_thread_id(), &guard_thread.puts);
+        int error = used == -EAGAIN ? log_async_drain(log, writer, &async->own, DRAIN_BATCH, true) : 0;
+        if (error != 0) {
+            return error == -EBUSY ? -EAGAIN : error;
+        }
+    }
+    if (used >= 0) {
+        writer->behind = true;
+        ring_bell(async, used);
+        return (ssize_t)record->length;
+    }
+    int error = log_async_drain(log, writer, &async->own, DRAIN_ALL, true);
+    return error == 0 || error == -EBUSY ? -EAGAIN : error;
+}
+
+__attribute__((noinline)) int log_async_put_aside(const struct log *log, const struct iovec *vector, int count)
+{
+    struct log_async *async = log->async;
+    if (async == NULL || !async->open) {
+        return -EAGAIN;
+    }
+    size_t total = line_total(vector, count);
+    int64_t used = ring_put(&async->own.ring, vector, count, total, record_ends_in_newline(vector, count),
+                            guard_thread_id(), &guard_thread.puts);
+    if (used < 0) {
+        return -EAGAIN;
+    }
+    ring_bell(async, used);
+    return 0;
+}
+
+bool log_async_holds(const struct log *log)
+{
+    const struct log_async *async = log->async;
+    return async != NULL && async->own.ring.page != NULL && ring_used(&async->own.ring) > 0;
+}
+
+__attribute__((noinline)) int log_async_empty(struct log *log)
+{
+    if (!log_async_holds(log)) {
+        return 0;
+    }
+    int error = log_lock(log);
+    if (error == 0) {
+        error = log_async_drain(log, NULL, &log->async->own, DRAIN_ALL, true);
+        log_unlock(log);
+    }
+    log_helper_call(log);
+    return error;
+}

@@ -1,0 +1,175 @@
+/*
+ * From the buffer to the log: batches by the same way as single records, and the file positions that the program would
+ * find if it had written itself.
+ */
+#include "log_async_private.h"
+
+#include "log_locks.h"
+#include "log_private.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <unistd.h>
+
+enum { SECOND = 1000000000, MILLISECOND = 1000000 };
+
+static void end_turn(struct log_async *async)
+{
+    __atomic_add_fetch(&async->turn, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&async->waiting, __ATOMIC_SEQ_CST) > 0) {
+        sys.futex(&async->turn, FUTEX_WAKE, INT_MAX, NULL);
+    }
+}
+
+/* What is left of a batch that was cut off comes first. */
+static int resume(struct log *log, struct log_ring *ring, struct writer *writer)
+{
+    if (__builtin_expect(ring->ring.page->intent.state == RING_NOTHING, 1)) {
+        return 0;
+    }
+    log_lock_file(log);
+    int error = log_ring_resume(log, ring, writer);
+    log_unlock_file(log);
+    return error;
+}
+
+/* By way of a descriptor of the program's, whose position stays where it is. 0 or -errno. */
+static int write_by(struct log *log, struct writer *writer, struct log_ring *ring, const struct ring_run *run)
+{
+    struct iovec pieces[2];
+    struct record record = {.vector = run->vector,
+                            .count = run->count,
+                            .length = run->length,
+                            .pieces = pieces,
+                            .whole = run->whole,
+                            .ring = ring,
+                            .run = run};
+    off_t position = sys.lseek(writer->fd, 0, SEEK_CUR);
+    ssize_t written = record_write(log, writer, &record);
+    if (position >= 0) {
+        sys.lseek(writer->fd, position, SEEK_SET);
+    }
+    return record.error != 0 ? record.error : written < 0 ? (int)written : 0;
+}
+
+/* Every descriptor of the program's is gone, behind the shim's back: by one of the shim's own. */
+static int write_by_own(struct log *log, struct log_ring *ring, const struct ring_run *run)
+{
+    struct stat status;
+    program_locks_note(log);
+    log_lock_file(log);
+    int fd = log_open_plain(log, O_WRONLY | O_APPEND);
+    int error = fd < 0 ? fd : sys.fstat(fd, &status);
+    if (error == 0) {
+        struct writer own = {.log = log,
+                             .fd = fd,
+                             .access = O_WRONLY,
+                             .device = status.st_dev,
+                             .inode = status.st_ino,
+                             .generation = lockfile_generation(&log->lock),
+                             .midline = 1 /* its descriptor cannot follow a rotation */};
+        log_ring_begin(log, ring, run, 0, run->length, &own, status.st_size);
+        ssize_t written = sys.writev(fd, run->vector, run->count);
+        log_ring_done(ring, run, run->length, written < 0 ? 0 : (size_t)written);
+        error = written < 0 ? (int)written : 0;
+    }
+    if (fd >= 0) {
+        sys.close(fd);
+    }
+    log_unlock_file(log);
+    program_locks_take(log);
+    return error;
+}
+
+static struct writer *next_writer(struct log *log, struct writer *after)
+{
+    struct writer *writer = after == NULL ? __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE) : after->next;
+    while (writer != NULL && !log_prove(writer)) {
+        writer = writer->next;
+    }
+    return writer;
+}
+
+static int write_run(struct log *log, struct writer *preferred, struct log_ring *ring, const struct ring_run *run)
+{
+    bool good = preferred != NULL && preferred->log == log && log_prove(preferred);
+    struct writer *writer = good ? preferred : next_writer(log, NULL);
+    int error = -ESTALE;
+    while (writer != NULL && error == -ESTALE) {
+        error = write_by(log, writer, ring, run);
+        writer = writer == preferred ? next_writer(log, NULL) : next_writer(log, writer);
+        writer = writer == preferred && writer != NULL ? next_writer(log, writer) : writer;
+    }
+    return error == -ESTALE ? write_by_own(log, ring, run) : error;
+}
+
+/* A thread that was interrupted in the middle of a record may take its time; but nobody waits twice for the same. */
+static bool wait_for_record(struct log_ring *ring, int64_t *deadline)
+{
+    const struct timespec pause = {.tv_nsec = MILLISECOND / 20};
+    int64_t now = sys_now(CLOCK_MONOTONIC);
+    int64_t slot = ring_first(&ring->ring);
+    if (ring->waited == slot) {
+        return false;
+    }
+    *deadline = *deadline == 0 ? now + SECOND : *deadline;
+    if (now > *deadline) {
+        ring->waited = slot;
+        return false;
+    }
+    sys.sleep(&pause);
+    return true;
+}
+
+/* As if the program's own writes had moved them. */
+static void move_positions(struct log *log)
+{
+    struct writer *first = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
+    for (struct writer *writer = first; writer != NULL; writer = writer->next) {
+        if (writer->behind && log_prove(writer)) {
+            writer->behind = false;
+            sys.lseek(writer->fd, 0, SEEK_END);
+        }
+    }
+}
+
+static int drain(struct log *log, struct writer *preferred, struct log_ring *ring, enum log_drain what, bool patient)
+{
+    struct ring_run run;
+    int64_t deadline = 0;
+    bool late = false;
+    uint32_t end = ring_end(&ring->ring);
+    struct writer *any = next_writer(log, NULL);
+    int error = any == NULL ? 0 : resume(log, ring, any);
+    while (error == 0) {
+        bool waits;
+        if (ring_next(&ring->ring, end, log->policy.max_bytes, late, &run, &waits)) {
+            error = write_run(log, preferred, ring, &run);
+            if (what == DRAIN_BATCH) {
+                break;
+            }
+        } else if (!waits) {
+            break;
+        } else if (!patient || late) {
+            error = -EBUSY;
+        } else if (!wait_for_record(ring, &deadline)) {
+            late = true;
+        }
+    }
+    return error;
+}
+
+__attribute__((noinline)) int log_async_drain(struct log *log, struct writer *preferred, struct log_ring *ring,
+                                              enum log_drain what, bool patient)
+{
+    uint64_t before = sys_signals_defer(); /* nobody jumps out of it */
+    int error = drain(log, preferred, ring, what, patient);
+    move_positions(log);
+    if (log->async != NULL) {
+        end_turn(log->async);
+    }
+    sys_signals_resume(before);
+    return error;
+}

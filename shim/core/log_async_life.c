@@ -1,0 +1,134 @@
+/*
+ * The buffers of a process: made at the first write, gone with its end.
+ */
+#include "log_async_private.h"
+
+#include "diag.h"
+#include "guard.h"
+#include "log_private.h"
+#include "sys.h"
+
+#include <errno.h>
+
+enum { SECOND = 1000000000 };
+static const int64_t RETRY = 60 * (int64_t)SECOND;
+
+atomic_bool log_async_used;
+
+static void tell(struct log *log, const char *step, int error)
+{
+    struct log_async *async = log->async;
+    if (!async->told) {
+        diag_message("%s is written synchronously: async=1: %s: %s", log->path, step, diag_errno(error));
+        async->told = true;
+    }
+}
+
+/* One that could not be emptied when it was closed is opened again. */
+static int make_ring(struct log *log)
+{
+    struct log_async *async = log->async;
+    if (async->own.ring.page != NULL && !async->removed) {
+        ring_open(&async->own.ring);
+        return 0;
+    }
+    int error = log_ring_make(log, &async->own);
+    async->removed = async->removed && error != 0;
+    return error;
+}
+
+__attribute__((noinline)) bool log_async_make(struct log *log)
+{
+    struct log_async *async = log->async;
+    int64_t now = sys_now(CLOCK_MONOTONIC_COARSE);
+    if (now < async->retry_at || sys_confined || guard_foreign_process()) {
+        return false;
+    }
+    guard_abandon_puts = ring_abandon;
+    uint64_t before = sys_signals_defer();
+    const char *step = "buffer";
+    int error = make_ring(log);
+    if (error == 0) {
+        step = "thread";
+        error = log_async_start_thread();
+    }
+    if (error == 0) {
+        log_async_used = true;
+        async->open = true;
+    } else {
+        async->retry_at = now + RETRY;
+        if (async->own.ring.page != NULL && !async->removed) {
+            ring_close(&async->own.ring);
+        }
+        tell(log, step, error);
+    }
+    sys_signals_resume(before);
+    return error == 0;
+}
+
+/* With the log's mutex held. From here on, who writes comes to that mutex. */
+static void leave_locked(struct log *log)
+{
+    struct log_async *async = log->async;
+    ring_close(&async->own.ring);
+    async->open = false;
+    if (log_async_drain(log, NULL, &async->own, DRAIN_ALL, true) == 0 && ring_used(&async->own.ring) == 0) {
+        log_ring_remove(log, &async->own);
+        async->removed = true;
+    }
+}
+
+static void leave(struct log *log)
+{
+    struct log_async *async = log->async;
+    if (async != NULL && log->path_hash != 0 && async->own.ring.page != NULL && !async->removed && log_lock(log) == 0) {
+        leave_locked(log);
+        log_unlock(log);
+    }
+}
+
+void log_async_leave(void)
+{
+    if (log_async_used && !guard_foreign_process()) {
+        log_visit(leave);
+    }
+}
+
+__attribute__((noinline)) void log_async_end(struct log *log)
+{
+    if (!guard_foreign_process()) {
+        leave(log);
+    }
+}
+
+static int empty_error;
+
+static void empty(struct log *log)
+{
+    int error = log->path_hash == 0 ? 0 : log_async_empty(log);
+    empty_error = error != 0 ? error : empty_error;
+}
+
+int log_async_empty_all(void)
+{
+    empty_error = 0;
+    if (log_async_used) {
+        log_visit(empty);
+    }
+    return empty_error;
+}
+
+static void forget(struct log *log)
+{
+    struct log_async *async = log->async;
+    if (async != NULL) {
+        *async = (struct log_async){.own = {.waited = -1, .file = -1}};
+    }
+}
+
+void log_async_forked(void)
+{
+    log_visit(forget);
+    log_async_used = false;
+    log_async_thread_forked();
+}

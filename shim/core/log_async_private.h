@@ -1,0 +1,41 @@
+/*
+ * Shared by the files of async=1 (log_async*.c).
+ */
+#ifndef MPLOGSHIM_LOG_ASYNC_PRIVATE_H
+#define MPLOGSHIM_LOG_ASYNC_PRIVATE_H
+
+#include "log_async.h"
+#include "log_ring.h"
+
+struct log_async {
+    struct log_ring own;
+    atomic_bool open; /* the ring is there, and records may be put in */
+    bool told;        /* that there is none */
+    int64_t retry_at; /* monotonic nanoseconds: not before, another is made */
+    int64_t drain_at; /* the same of writing it out, which failed */
+    bool removed;     /* the ring's file is, by log_async_leave */
+    uint32_t turn;    /* counts the batches, for those who wait for room */
+    uint32_t waiting; /* how many do */
+};
+
+/*
+ * Writes records of a ring to the log, with its mutex held: those that were put in before, or only one batch.
+ * `patient`: waits for those that are being put in just now, for a second at most. 0 or the error.
+ */
+enum log_drain { DRAIN_ALL, DRAIN_BATCH };
+int log_async_drain(struct log *log, struct writer *preferred, struct log_ring *ring, enum log_drain what,
+                    bool patient);
+
+/* Makes the log's buffer and starts the thread. With the log's mutex held. */
+bool log_async_make(struct log *log);
+
+/* The thread of the process: it sleeps on this word. */
+enum { THREAD_AWAKE, THREAD_DOZES, THREAD_SLEEPS };
+extern uint32_t log_async_sleep;
+void log_async_wake(void);
+
+/* Starts it if there is none. 0 or -errno. */
+int log_async_start_thread(void);
+void log_async_thread_forked(void);
+
+#endif

@@ -1,0 +1,220 @@
+#include "log_ring.h"
+
+#include "log_private.h"
+#include "own.h"
+#include "sys.h"
+#include "sys_call.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Waits for nobody. Not a POSIX lock, which any close of the file in this process would drop. */
+static int take_lock(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1, .l_pid = 0};
+    int error = sys.fcntl(fd, F_OFD_SETLK, (long)&lock);
+    return error == -EACCES ? -EAGAIN : error;
+}
+
+/* All blocks are there before the first record is, so that no store can fail (SIGBUS). */
+static int allocate(int fd, size_t size)
+{
+    static const char zeros[RING_PAGE];
+    int error = sys.fallocate(fd, (off_t)size);
+    if (error != -EOPNOTSUPP && error != -ENOSYS) {
+        return error;
+    }
+    for (size_t at = 0; at < size; at += sizeof zeros) {
+        ssize_t written = sys.pwrite(fd, zeros, sizeof zeros, (off_t)at);
+        if (written != (ssize_t)sizeof zeros) {
+            return written < 0 ? (int)written : -ENOSPC;
+        }
+    }
+    return 0;
+}
+
+/* Who looks for rings of the dead may have found it before it was locked, and removed it. */
+static bool is_at_its_place(const struct log *log, const char *name, int fd)
+{
+    struct stat mine;
+    struct stat there;
+    return sys.fstat(fd, &mine) == 0 && sys.fstatat(log->lock.directory, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+           mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}
+
+static int create(const struct log *log, uint64_t *number, char *name)
+{
+    enum { ATTEMPTS = 8 };
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int fd = -EEXIST;
+    for (int attempt = 0; attempt < ATTEMPTS && fd == -EEXIST; attempt++) {
+        *number = (uint64_t)sys_now(CLOCK_REALTIME) ^ ((uint64_t)sys.getpid() << 40 & INT64_MAX);
+        int error = name_ring(log->lock.name, *number, name);
+        if (error != 0) {
+            return error;
+        }
+        fd = own_open(log->lock.directory, name, flags, 0600);
+    }
+    return fd;
+}
+
+/* The lock is the mapping's from then on: it goes with it, and fork children do not have it. */
+static int fill(struct log *log, struct log_ring *own, const char *name, int fd, uint32_t room)
+{
+    size_t size = ring_file_size(room);
+    int error = take_lock(fd);
+    error = error != 0 ? error : allocate(fd, size);
+    if (error == 0 && !is_at_its_place(log, name, fd)) {
+        error = -ESTALE;
+    }
+    if (error != 0) {
+        return error;
+    }
+    long memory = sys.map(own->size == size ? own->ring.page : NULL, size, fd);
+    if (memory < 0 && memory > -RING_PAGE) {
+        return (int)memory;
+    }
+    ring_make(&own->ring, (void *)memory, room, log->base, (uint32_t)sys.getpid());
+    own->size = size;
+    own->waited = -1;
+    own->file = -1;
+    return 0;
+}
+
+int log_ring_make(struct log *log, struct log_ring *own)
+{
+    char name[NAME_SIZE];
+    struct sys_signals signals;
+    uint64_t number;
+    sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than its size */
+    int fd = create(log, &number, name);
+    int error = fd < 0 ? fd : fill(log, own, name, fd, ring_room(log->rule->async_buffer));
+    if (error == 0) {
+        own->number = number;
+        lockfile_write(&log->lock, LOCKFILE_RINGS, 1);
+    } else if (fd >= 0) {
+        sys.unlinkat(log->lock.directory, name, 0);
+    }
+    if (fd >= 0) {
+        sys.close(fd);
+    }
+    sys_signals_restore(&signals);
+    return error;
+}
+
+/* Who may have filled it: this process's user, or for root also whom the log belongs to. One name, nobody else's. */
+static int judge(const struct stat *status, uid_t owner)
+{
+    uid_t self = (uid_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0);
+    bool trusted = status->st_uid == self || (self == 0 && status->st_uid == owner);
+    if (!S_ISREG(status->st_mode) || status->st_nlink != 1 || (status->st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        return -EPERM;
+    }
+    return trusted ? 0 : -EPERM;
+}
+
+static int read_all(int fd, char *memory, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t got = sys.pread(fd, memory + done, size - done, (off_t)done);
+        if (got <= 0) {
+            return got < 0 ? (int)got : -EINVAL;
+        }
+        done += (size_t)got;
+    }
+    return 0;
+}
+
+/* A copy: nobody can change it, or cut it off, after it was looked at. */
+static int copy(const struct log *log, int fd, struct log_ring *dead)
+{
+    struct stat status;
+    int error = sys.fstat(fd, &status);
+    if (error != 0 || status.st_size < RING_PAGE || (uint64_t)status.st_size > ring_file_size(RING_MOST)) {
+        return error != 0 ? error : -EINVAL;
+    }
+    dead->size = (size_t)status.st_size;
+    char *memory = sys_reserve(dead->size);
+    if (memory == NULL) {
+        return -ENOMEM;
+    }
+    error = read_all(fd, memory, dead->size);
+    error = error != 0 ? error : ring_take_over(&dead->ring, memory, dead->size, log->base);
+    if (error != 0) {
+        sys_give_back(memory, dead->size);
+    }
+    return error;
+}
+
+/* Its process was killed while it made it: there is no page. */
+static bool was_never_made(int fd)
+{
+    struct stat status;
+    char first = 0;
+    return sys.fstat(fd, &status) == 0 && (sys.pread(fd, &first, 1, 0) <= 0 || first == '\0');
+}
+
+int log_ring_open(struct log *log, uint64_t number, uid_t owner, struct log_ring *dead)
+{
+    char name[NAME_SIZE];
+    struct stat status;
+    *dead = (struct log_ring){.number = number, .waited = -1, .file = -1};
+    int error = name_ring(log->lock.name, number, name);
+    if (error != 0) {
+        return error;
+    }
+    int fd = own_open(log->lock.directory, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+    if (fd < 0) {
+        return fd;
+    }
+    error = sys.fstat(fd, &status);
+    error = error != 0 ? error : judge(&status, owner);
+    error = error != 0 ? error : take_lock(fd);
+    error = error == 0 && !is_at_its_place(log, name, fd) ? -EAGAIN : error; /* somebody was faster */
+    error = error != 0 ? error : copy(log, fd, dead);
+    if (error == -EINVAL && was_never_made(fd)) {
+        sys.unlinkat(log->lock.directory, name, 0);
+        error = -ENODATA;
+    }
+    if (error != 0) {
+        sys.close(fd);
+        return error;
+    }
+    dead->file = fd;
+    error = own_adopt(&dead->file); /* it may be held for as long as the log's lock is waited for */
+    if (error != 0) {
+        sys_give_back(dead->ring.page, dead->size);
+    }
+    return error;
+}
+
+/* The first record may have been taken out in part: its slot says so. */
+int log_ring_note(const struct log_ring *ring)
+{
+    if (ring->file < 0) {
+        return 0;
+    }
+    ssize_t written = sys.pwrite(ring->file, ring->ring.page, RING_PAGE, 0);
+    if (written == RING_PAGE) {
+        size_t slots = ((size_t)ring->ring.slot_mask + 1) * sizeof *ring->ring.slots;
+        written = sys.pwrite(ring->file, ring->ring.slots, slots, RING_PAGE);
+    }
+    return written < 0 ? (int)written : 0;
+}
+
+void log_ring_remove(const struct log *log, const struct log_ring *ring)
+{
+    char name[NAME_SIZE];
+    if (name_ring(log->lock.name, ring->number, name) == 0) {
+        sys.unlinkat(log->lock.directory, name, 0);
+    }
+}
+
+void log_ring_close(struct log_ring *dead)
+{
+    sys_give_back(dead->ring.page, dead->size);
+    own_close(&dead->file);
+    dead->ring.page = NULL;
+}
