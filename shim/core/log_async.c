@@ -64,11 +64,13 @@ static __attribute__((noinline)) int make_room(struct log *log, struct writer *w
         wait_for_turn(async, turn);
         return 0;
     }
+    uint64_t before = sys_signals_defer(); /* a handler could not wait for who has the mutex */
     int error = log_lock(log);
     if (error == 0) {
         error = log_async_drain(log, writer, &async->own, DRAIN_BATCH, true);
         log_unlock(log);
     }
+    sys_signals_resume(before);
     return error;
 }
 
@@ -78,7 +80,8 @@ static int64_t put_patiently(struct log *log, struct writer *writer, const struc
     struct log_async *async = log->async;
     int64_t deadline = 0;
     for (;;) {
-        int64_t used = ring_put(&async->own.ring, vector, count, total, whole, guard_thread_id(), &guard_thread.puts);
+        int64_t used = ring_put(&async->own.ring, vector, count, total, whole ? RING_WHOLE : 0, guard_thread_id(),
+                                &guard_thread.puts);
         if (__builtin_expect(used != -EAGAIN, 1)) {
             return used;
         }
@@ -130,7 +133,7 @@ __attribute__((noinline)) ssize_t log_async_write(struct log *log, struct writer
     int64_t used = -ESHUTDOWN;
     bool fits = async->open && record->flags == 0 && !writer->synchronous;
     for (int attempt = 0; fits && used < 0 && attempt < 2; attempt++) {
-        used = ring_put(&async->own.ring, record->vector, record->count, record->length, record->whole,
+        used = ring_put(&async->own.ring, record->vector, record->count, record->length, record->whole ? RING_WHOLE : 0,
                         guard_thread_id(), &guard_thread.puts);
         int error = used == -EAGAIN ? log_async_drain(log, writer, &async->own, DRAIN_BATCH, true) : 0;
         if (error != 0) {
@@ -149,17 +152,28 @@ __attribute__((noinline)) ssize_t log_async_write(struct log *log, struct writer
 __attribute__((noinline)) int log_async_put_aside(const struct log *log, const struct iovec *vector, int count)
 {
     struct log_async *async = log->async;
-    if (async == NULL || !async->open) {
+    if (async == NULL || async->own.ring.page == NULL || async->removed) {
         return -EAGAIN;
     }
     size_t total = line_total(vector, count);
-    int64_t used = ring_put(&async->own.ring, vector, count, total, record_ends_in_newline(vector, count),
-                            guard_thread_id(), &guard_thread.puts);
-    if (used < 0) {
-        return -EAGAIN;
+    int flags = RING_RESERVE | (record_ends_in_newline(vector, count) ? RING_WHOLE : 0);
+    int64_t deadline = 0;
+    for (;;) {
+        uint32_t turn = __atomic_load_n(&async->turn, __ATOMIC_SEQ_CST);
+        int64_t used = ring_put(&async->own.ring, vector, count, total, flags, guard_thread_id(), &guard_thread.puts);
+        if (used >= 0) {
+            ring_bell(async, used);
+            return 0;
+        }
+        int64_t now = sys_now(CLOCK_MONOTONIC_COARSE);
+        deadline = deadline == 0 ? now + 5 * (int64_t)SECOND : deadline;
+        bool drains = used == -ESHUTDOWN && ring_used(&async->own.ring) > 0;
+        bool is_awaited = guard_thread.puts != NULL || guard_mutex_is_mine(&log->mutex); /* by who makes room */
+        if ((used != -EAGAIN && !drains) || now > deadline || is_awaited) {
+            return -EAGAIN;
+        }
+        wait_for_turn(async, turn); /* the thread's */
     }
-    ring_bell(async, used);
-    return 0;
 }
 
 bool log_async_holds(const struct log *log)

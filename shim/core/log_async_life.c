@@ -118,12 +118,24 @@ int log_async_empty_all(void)
     return empty_error;
 }
 
+/*
+ * The child does not have the memory. A handler that forked may return into the middle of a record that was being put
+ * in there: it must find some, and then put the record in anew.
+ */
 static void forget(struct log *log)
 {
     struct log_async *async = log->async;
-    if (async != NULL) {
-        *async = (struct log_async){.own = {.waited = -1, .file = -1}};
+    if (async == NULL) {
+        return;
     }
+    if (async->own.ring.page != NULL) {
+        sys_blank(async->own.ring.page, async->own.size);
+        async->own.ring.epoch++;
+    }
+    async->open = async->told = false;
+    async->removed = true;
+    async->retry_at = async->drain_at = 0;
+    async->waiting = 0;
 }
 
 void log_async_forked(void)

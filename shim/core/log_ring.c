@@ -83,22 +83,35 @@ static int fill(struct log *log, struct log_ring *own, const char *name, int fd,
     return 0;
 }
 
-int log_ring_make(struct log *log, struct log_ring *own)
+static int make(struct log *log, struct log_ring *own)
 {
     char name[NAME_SIZE];
-    struct sys_signals signals;
     uint64_t number;
-    sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than its size */
     int fd = create(log, &number, name);
     int error = fd < 0 ? fd : fill(log, own, name, fd, ring_room(log->rule->async_buffer));
     if (error == 0) {
         own->number = number;
-        lockfile_write(&log->lock, LOCKFILE_RINGS, 1);
-    } else if (fd >= 0) {
+    } else if (fd >= 0 && error != -EAGAIN && error != -ESTALE) {
         sys.unlinkat(log->lock.directory, name, 0);
     }
     if (fd >= 0) {
         sys.close(fd);
+    }
+    return error;
+}
+
+/* Who looks for rings of the dead may take it for one, before it is locked. */
+int log_ring_make(struct log *log, struct log_ring *own)
+{
+    enum { ATTEMPTS = 16 };
+    struct sys_signals signals;
+    int error = -EAGAIN;
+    sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than its size */
+    for (int attempt = 0; attempt < ATTEMPTS && (error == -EAGAIN || error == -ESTALE); attempt++) {
+        error = make(log, own);
+    }
+    if (error == 0) {
+        lockfile_write(&log->lock, LOCKFILE_RINGS, 1);
     }
     sys_signals_restore(&signals);
     return error;

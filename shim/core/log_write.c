@@ -157,16 +157,20 @@ static ssize_t write_unlocked(const struct writer *writer, int fd, const struct 
 static ssize_t write_as_writer(struct log *log, struct writer *writer, int fd, const struct iovec *vector, int count,
                                off_t offset, int flags, enum log_hold hold)
 {
-    uint64_t before = 0;
+    bool early = log->async != NULL; /* a handler that finds the buffer full could not wait for this thread */
+    uint64_t before = early ? sys_signals_defer() : 0;
     if (log_lock(log) != 0) {
+        if (early) {
+            sys_signals_resume(before);
+        }
         return write_unlocked(writer, fd, vector, count, flags);
     }
     /*
      * Held bytes are written or kept, not both: no signal handler jumps out in between. Whole lines, the most of all
      * writes, need no such care.
      */
-    bool defer = writer->held > 0 || (hold != HOLD_NONE && !record_ends_in_newline(vector, count));
-    if (defer) {
+    bool defer = early || writer->held > 0 || (hold != HOLD_NONE && !record_ends_in_newline(vector, count));
+    if (defer && !early) {
         before = sys_signals_defer();
     }
     ssize_t result = -ESTALE;

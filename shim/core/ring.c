@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { BYTES_A_SLOT = 64, SLOTS_MOST = SLOT_LIMIT / 2 };
+enum { BYTES_A_SLOT = 64, SLOTS_MOST = SLOT_LIMIT / 2, KEPT_PART = 16 /* of all */ };
 
 static const char magic[16] = "mplogshim ring\n";
 
@@ -129,16 +129,22 @@ static void note_owner(const struct ring *ring, uint64_t head, uint64_t tail)
     }
 }
 
-static bool has_room(const struct ring *ring, uint64_t head, uint64_t tail, size_t length)
+static bool has_room(const struct ring *ring, uint64_t head, uint64_t tail, size_t length, int flags)
 {
-    return ring_position_of(head) - ring_position_of(tail) + length <= (size_t)ring->data_mask + 1 &&
-           ring_slots_between(ring_slot_of(tail), ring_slot_of(head)) <= ring->slot_mask;
+    uint32_t kept = (flags & RING_RESERVE) != 0 ? 0 : KEPT_PART;
+    size_t room = (size_t)ring->data_mask + 1;
+    uint32_t slots = ring->slot_mask + 1;
+    room -= kept == 0 ? 0 : room / kept;
+    slots -= kept == 0 ? 0 : slots / kept;
+    return ring_position_of(head) - ring_position_of(tail) + length <= room &&
+           ring_slots_between(ring_slot_of(tail), ring_slot_of(head)) < slots;
 }
 
-int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_t length, bool whole, uint32_t id,
+int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_t length, int flags, uint32_t id,
                  struct ring_put **chain)
 {
     struct ring_page *page = ring->page;
+    uint32_t epoch = ring->epoch;
     struct ring_put put = {.ring = ring, .length = (uint32_t)length, .token = id % TOKEN_LIMIT, .outer = *chain};
     if (length > ring->longest) {
         return -EMSGSIZE;
@@ -147,7 +153,7 @@ int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_
         uint64_t tail = ring_load(&page->tail); /* before the head: it may be further by then, but never less far */
         uint64_t head = ring_load(&page->head);
         bool closed = (head & CLOSED) != 0;
-        if (closed || !has_room(ring, head, tail, length)) {
+        if (closed || !has_room(ring, head, tail, length, flags)) {
             *chain = put.outer;
             return closed ? -ESHUTDOWN : -EAGAIN;
         }
@@ -161,9 +167,10 @@ int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_
         if (ring_exchange(&page->head, head, next)) {
             copy_in(ring, vector, count, length, position);
             ring_store(ring_slot_at(ring, ring_slot_of(head)),
-                       ring_make_slot(position, (uint32_t)length, whole, SLOT_COMMITTED));
+                       ring_make_slot(position, (uint32_t)length, (flags & RING_WHOLE) != 0, SLOT_COMMITTED));
             *chain = put.outer;
-            return (int64_t)(uint32_t)(ring_position_of(next) - ring_position_of(tail));
+            bool forked = __atomic_load_n(&ring->epoch, __ATOMIC_RELAXED) != epoch;
+            return forked ? -ESHUTDOWN : (int64_t)(uint32_t)(ring_position_of(next) - ring_position_of(tail));
         }
     }
 }

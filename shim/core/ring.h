@@ -57,6 +57,7 @@ struct ring {
     uint32_t data_mask;
     uint32_t quarter; /* bytes: so many are worth waking somebody for */
     uint32_t longest; /* record that may be put in */
+    uint32_t epoch;   /* changes in a fork child: what is being put in is the parent's */
 };
 
 /* The size of records' room for so many bytes as are asked for, and of the whole file. */
@@ -85,10 +86,14 @@ struct ring_put {
 };
 
 /*
- * Puts a record of `length` bytes in. `whole`: it ends in a newline. Returns the bytes that are in the buffer then;
- * -EAGAIN: no room; -EMSGSIZE: too long for it; -ESHUTDOWN: closed. `chain` is the thread's, `id` the thread.
+ * Puts a record of `length` bytes in. Returns the bytes that are in the buffer then; -EAGAIN: no room; -EMSGSIZE: too
+ * long for it; -ESHUTDOWN: closed. `chain` is the thread's, `id` the thread.
  */
-int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_t length, bool whole, uint32_t id,
+enum ring_put_flags {
+    RING_WHOLE = 1,   /* it ends in a newline */
+    RING_RESERVE = 2, /* also where room is kept for signal handlers, which cannot wait for what they interrupted */
+};
+int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_t length, int flags, uint32_t id,
                  struct ring_put **chain);
 
 /* The thread jumps away from whatever it was putting in: nobody waits for it. */

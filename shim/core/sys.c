@@ -343,6 +343,12 @@ void *sys_reserve(size_t size)
     return memory < 0 && memory > -4096 ? NULL : (void *)memory;
 }
 
+void sys_blank(void *memory, size_t size)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    sys_call(SYS_mmap, (long)memory, (long)size, PROT_READ | PROT_WRITE, flags, -1, 0);
+}
+
 void sys_give_back(void *memory, size_t size)
 {
     sys_call(SYS_munmap, (long)memory, (long)size, 0, 0, 0, 0);

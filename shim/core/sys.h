@@ -101,6 +101,9 @@ const char *sys_working_directory(char *buffer, size_t size);
 /* Zeroed memory of whole pages that is never given back, or NULL. Reserved only: pages cost nothing until touched. */
 void *sys_reserve(size_t size);
 
+/* Puts such memory where something else was, or should be. */
+void sys_blank(void *memory, size_t size);
+
 /* But for what nobody else has seen. */
 void sys_give_back(void *memory, size_t size);
 

@@ -22,11 +22,14 @@ static void write_out(void)
     }
 }
 
-/* The same where the process ends, or goes on as another program. */
-static void write_out_and_settle(void)
+/* The same where the process ends (then nothing is held back any more), or goes on as another program. */
+static void write_out_and_settle(bool ends)
 {
     if (descriptor_active() && !descriptor_foreign_memory()) {
         int saved = errno;
+        if (ends && !guard_foreign_process()) {
+            descriptor_hold_nothing(true);
+        }
         descriptor_leave();
         descriptor_settle();
         errno = saved;
@@ -37,7 +40,7 @@ static void write_out_and_settle(void)
 EXPORT void _exit(int status)
 {
     guard_abandon();
-    write_out_and_settle();
+    write_out_and_settle(true);
     real._exit(status);
     __builtin_unreachable();
 }
@@ -56,42 +59,46 @@ pid_t _Fork(void);
 EXPORT pid_t _Fork(void)
 {
     write_out();
-    return real._Fork();
+    pid_t child = real._Fork();
+    if (child == 0 && guard_inside()) {
+        guard_forked(); /* by a handler, which may return into the shim */
+    }
+    return child;
 }
 
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
 {
-    write_out_and_settle();
+    write_out_and_settle(false);
     return real.execve(path, arguments, environment);
 }
 
 EXPORT int execv(const char *path, char *const arguments[])
 {
-    write_out_and_settle();
+    write_out_and_settle(false);
     return real.execv(path, arguments);
 }
 
 EXPORT int execvp(const char *file, char *const arguments[])
 {
-    write_out_and_settle();
+    write_out_and_settle(false);
     return real.execvp(file, arguments);
 }
 
 EXPORT int execvpe(const char *file, char *const arguments[], char *const environment[])
 {
-    write_out_and_settle();
+    write_out_and_settle(false);
     return real.execvpe(file, arguments, environment);
 }
 
 EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
 {
-    write_out_and_settle();
+    write_out_and_settle(false);
     return real.fexecve(fd, arguments, environment);
 }
 
 EXPORT int execveat(int directory, const char *path, char *const arguments[], char *const environment[], int flags)
 {
-    write_out_and_settle();
+    write_out_and_settle(false);
     return real.execveat(directory, path, arguments, environment, flags);
 }
 

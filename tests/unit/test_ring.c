@@ -34,7 +34,8 @@ static int64_t put_as(struct ring *ring, const char *text, uint32_t id)
     struct ring_put *chain = NULL;
     size_t length = strlen(text);
     const struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = length};
-    int64_t used = ring_put(ring, &piece, 1, length, length > 0 && text[length - 1] == '\n', id, &chain);
+    int64_t used = ring_put(ring, &piece, 1, length,
+                            RING_RESERVE | (length > 0 && text[length - 1] == '\n' ? RING_WHOLE : 0), id, &chain);
     assert_null(chain);
     return used;
 }
