@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/file.h>
 
 void log_ring_begin(struct log *log, struct log_ring *ring, const struct ring_run *run, size_t skip, size_t length,
                     const struct writer *writer, off_t end)
@@ -72,6 +73,19 @@ static bool is_archive(const struct log *log, const char *name)
     return parsed.kind == NAME_PENDING || (named && !parsed.gzip);
 }
 
+/*
+ * While archives get their numbers, one of them may be seen twice, or not at all: who gives them holds this lock on the
+ * directory. A stranger who holds it is not waited for for long.
+ */
+static void await_names(int directory)
+{
+    enum { ATTEMPTS = 1000 };
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (int attempt = 0; attempt < ATTEMPTS && sys.flock(directory, LOCK_EX | LOCK_NB) == -EAGAIN; attempt++) {
+        sys.sleep(&pause);
+    }
+}
+
 /* It is not the live file any more: somebody rotated. What settles archives takes rings over before it compresses. */
 static __attribute__((noinline)) int find_archive(const struct log *log, const struct ring_intent *intent)
 {
@@ -79,6 +93,9 @@ static __attribute__((noinline)) int find_archive(const struct log *log, const s
     int found = -ENOENT;
     int directory = own_open(log->directory.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     ssize_t size = directory < 0 ? directory : 1;
+    if (directory >= 0) {
+        await_names(directory);
+    }
     while (found < 0 && size > 0) {
         size = sys.getdents64(directory, entries, sizeof entries);
         for (ssize_t at = 0; at < size && found < 0;) {

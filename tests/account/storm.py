@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """Kills scribes of one log, and the helpers that settle its archives, at random moments: kill -9.
 
-    storm.py [--scribes N] [--rate LINES] [--seed N] SCRIBE LOG RECORDS KILLS
+    storm.py [--scribes N] [--rate LINES] [--seed N] [--writers-only] SCRIBE LOG RECORDS KILLS
 
 The scribes are started with this process's environment but for STORM_PRELOAD, which is their LD_PRELOAD; each that is
 killed is followed by a new one. Their records are RECORDS/told.1, .2 and so on. Ends after so many kills, about half
-of them of helpers, and fails if not even a fifth were, or if a scribe ended by itself, or the live path was missing.
+of them of helpers (--writers-only: none), and fails if not even a fifth were, or if a scribe ended by itself, or the
+live path was missing.
 """
 
 import argparse
@@ -78,7 +79,7 @@ class Storm:
             self.start_scribe()
         while sum(self.killed.values()) < self.arguments.kills:
             time.sleep(random.random() * 0.06)
-            if random.random() < 0.5:
+            if random.random() < 0.5 and not self.arguments.writers_only:
                 self.kill_helper()
             else:
                 self.kill_scribe()
@@ -106,6 +107,7 @@ def main():
     parser.add_argument("--scribes", type=int, default=4)
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=time.time_ns())
+    parser.add_argument("--writers-only", action="store_true")
     parser.add_argument("scribe")
     parser.add_argument("log")
     parser.add_argument("records")
@@ -126,7 +128,7 @@ def main():
     print(f"killed: {storm.killed['scribes']} scribes, {storm.killed['helpers']} helpers")
     if missing:
         sys.exit("storm.py: the live path was missing")
-    if storm.killed["helpers"] < arguments.kills // 5:
+    if storm.killed["helpers"] < arguments.kills // 5 and not arguments.writers_only:
         sys.exit("storm.py: hardly a helper was there to be killed")
 
 
