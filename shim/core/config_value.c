@@ -176,6 +176,21 @@ static enum config_verdict parse_on_event(const char *text, struct rule *rule)
     return VALUE_GOOD;
 }
 
+static enum config_verdict parse_async(const char *text, struct rule *rule)
+{
+    return good_if(config_parse_boolean(text, &rule->async));
+}
+
+static enum config_verdict parse_async_buffer(const char *text, struct rule *rule)
+{
+    return good_if(config_parse_size(text, &rule->async_buffer) && rule->async_buffer > 0);
+}
+
+static enum config_verdict parse_async_flush(const char *text, struct rule *rule)
+{
+    return good_if(config_parse_duration(text, &rule->async_flush_ns));
+}
+
 /* Keys whose feature is not built yet: a good value is refused as such, never ignored; the value that means "off" is
  * fine. */
 
@@ -190,28 +205,6 @@ static enum config_verdict parse_lock(const char *text, struct rule *rule)
     static const char *const words[] = {"write", "rotate", NULL};
     int word = find_word(words, text);
     return unsupported_unless(word >= 0, word == 0);
-}
-
-static enum config_verdict parse_async(const char *text, struct rule *rule)
-{
-    (void)rule;
-    bool async = false;
-    bool good = config_parse_boolean(text, &async);
-    return unsupported_unless(good, !async);
-}
-
-static enum config_verdict parse_async_buffer(const char *text, struct rule *rule)
-{
-    (void)rule;
-    uint64_t bytes;
-    return unsupported_unless(config_parse_size(text, &bytes) && bytes > 0, false);
-}
-
-static enum config_verdict parse_async_flush(const char *text, struct rule *rule)
-{
-    (void)rule;
-    uint64_t duration;
-    return unsupported_unless(config_parse_duration(text, &duration), false);
 }
 
 static enum config_verdict parse_prefix(const char *text, struct rule *rule)
@@ -262,9 +255,9 @@ static const struct key_rule {
     [KEY_LOCK_DIR] = {parse_lock_dir, "an absolute path", NULL},
     [KEY_TRUNCATE] = {parse_truncate, "rotate, ignore or allow", NULL},
     [KEY_LINES] = {parse_lines, "whole, strict or off", NULL},
-    [KEY_ASYNC] = {parse_async, boolean_expected, "0"},
-    [KEY_ASYNC_BUFFER] = {parse_async_buffer, "a size above 0, such as 1M", "no such key"},
-    [KEY_ASYNC_FLUSH] = {parse_async_flush, duration_expected, "no such key"},
+    [KEY_ASYNC] = {parse_async, boolean_expected, NULL},
+    [KEY_ASYNC_BUFFER] = {parse_async_buffer, "a size above 0, such as 1M", NULL},
+    [KEY_ASYNC_FLUSH] = {parse_async_flush, duration_expected, NULL},
     [KEY_PREFIX] = {parse_prefix, prefix_expected, "no such key"},
     [KEY_PREFIX_DEBUG] = {parse_prefix, prefix_expected, "no such key"},
     [KEY_PREFIX_INFO] = {parse_prefix, prefix_expected, "no such key"},

@@ -47,6 +47,9 @@ int log_async_empty_all(void);
  */
 void log_async_leave(void);
 
+/* Set at start: why there is never a buffer, or NULL. */
+extern const char *log_async_refused;
+
 /* The thread ends, for a moment: it is started anew by the next write. The process is about to change its user. */
 void log_async_stop_thread(void);
 

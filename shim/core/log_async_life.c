@@ -14,12 +14,13 @@ enum { SECOND = 1000000000 };
 static const int64_t RETRY = 60 * (int64_t)SECOND;
 
 atomic_bool log_async_used;
+const char *log_async_refused;
 
-static void tell(struct log *log, const char *step, int error)
+static void tell(struct log *log, const char *what, const char *why)
 {
     struct log_async *async = log->async;
     if (!async->told) {
-        diag_message("%s is written synchronously: async=1: %s: %s", log->path, step, diag_errno(error));
+        diag_message("%s is written synchronously, in spite of async=1: no %s: %s", log->path, what, why);
         async->told = true;
     }
 }
@@ -44,6 +45,11 @@ __attribute__((noinline)) bool log_async_make(struct log *log)
     if (now < async->retry_at || sys_confined || guard_foreign_process()) {
         return false;
     }
+    if (log_async_refused != NULL) {
+        tell(log, "thread", log_async_refused);
+        async->retry_at = INT64_MAX;
+        return false;
+    }
     guard_abandon_puts = ring_abandon;
     uint64_t before = sys_signals_defer();
     const char *step = "buffer";
@@ -60,7 +66,7 @@ __attribute__((noinline)) bool log_async_make(struct log *log)
         if (async->own.ring.page != NULL && !async->removed) {
             ring_close(&async->own.ring);
         }
-        tell(log, step, error);
+        tell(log, step, diag_errno(error));
     }
     sys_signals_resume(before);
     return error == 0;
@@ -134,7 +140,7 @@ static void forget(struct log *log)
     }
     async->open = async->told = false;
     async->removed = true;
-    async->retry_at = async->drain_at = 0;
+    async->retry_at = async->drain_at = async->due_at = 0;
     async->waiting = 0;
 }
 

@@ -14,6 +14,7 @@ struct log_async {
     int64_t retry_at; /* monotonic nanoseconds: not before, another is made */
     int64_t drain_at; /* the same of writing it out, which failed */
     bool removed;     /* the ring's file is, by log_async_leave */
+    int64_t due_at;   /* for the thread: when what waits is to be written; 0: nothing was seen to wait */
     uint32_t turn;    /* counts the batches, for those who wait for room */
     uint32_t waiting; /* how many do */
 };

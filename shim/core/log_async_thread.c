@@ -25,9 +25,14 @@ static uint32_t thread_id; /* 0: there is none */
 static void *thread_memory;
 static uint32_t thread_mutex; /* of starting and stopping it */
 static bool stops;
-static bool wants;       /* something was there in this round */
-static int64_t doze_for; /* nanoseconds: the shortest async_flush */
 static int64_t looked_at;
+
+/* What there is to do for all logs together. */
+static struct {
+    bool any;     /* something waits */
+    bool due;     /* for long enough, or so much that it need not wait any longer */
+    int64_t next; /* nanoseconds until something is due; at most a second */
+} work;
 
 void log_async_wake(void)
 {
@@ -36,25 +41,38 @@ void log_async_wake(void)
     }
 }
 
+/* What waits is due async_flush after it was first seen. */
+static bool is_due(const struct log *log, int64_t now)
+{
+    struct log_async *async = log->async;
+    uint32_t used = ring_used(&async->own.ring);
+    if (used == 0) {
+        async->due_at = 0;
+        return false;
+    }
+    if (async->due_at == 0) {
+        async->due_at = now + (int64_t)log->rule->async_flush_ns;
+    }
+    return now >= async->drain_at && (used >= async->own.ring.quarter || now >= async->due_at);
+}
+
 /* One batch at a time, so that whoever waits for the log's mutex gets it in between. */
 static void write_out(struct log *log)
 {
     struct log_async *async = log->async;
-    if (async == NULL || !async->open || sys_now(CLOCK_MONOTONIC) < async->drain_at) {
+    if (async == NULL || !async->open || !is_due(log, sys_now(CLOCK_MONOTONIC))) {
         return;
     }
-    int64_t flush = log->rule->async_flush_ns < MILLISECOND ? MILLISECOND : (int64_t)log->rule->async_flush_ns;
-    doze_for = flush < doze_for ? flush : doze_for;
     uint32_t end = ring_end(&async->own.ring);
     int error = 0;
     while (error == 0 && async->open && ring_has_before(&async->own.ring, end)) {
-        wants = true;
         error = log_lock(log);
         if (error == 0) {
             error = log_async_drain(log, NULL, &async->own, DRAIN_BATCH, false);
             log_unlock(log);
         }
     }
+    async->due_at = 0;
     log_helper_call(log);
     if (error != 0) {
         async->drain_at = sys_now(CLOCK_MONOTONIC) + (error == -EBUSY ? MILLISECOND : SECOND);
@@ -68,25 +86,35 @@ static void look_for_dead(struct log *log)
     }
 }
 
-static bool is_urgent;
-
 static void look(struct log *log)
 {
     const struct log_async *async = log->async;
-    if (async != NULL && async->open && sys_now(CLOCK_MONOTONIC) >= async->drain_at) {
-        uint32_t used = ring_used(&async->own.ring);
-        is_urgent = is_urgent || used >= async->own.ring.quarter || (log_async_sleep == THREAD_SLEEPS && used > 0);
+    if (async == NULL || !async->open) {
+        return;
+    }
+    int64_t now = sys_now(CLOCK_MONOTONIC);
+    work.due = is_due(log, now) || work.due;
+    work.any = work.any || async->due_at != 0;
+    int64_t at = async->due_at > async->drain_at ? async->due_at : async->drain_at;
+    if (async->due_at != 0 && at - now < work.next) {
+        work.next = at - now > MILLISECOND ? at - now : MILLISECOND;
     }
 }
 
-/* Whoever puts something in from now on sees the state; what was put in before is seen here. */
-static void sleep_as(uint32_t state, int64_t nanoseconds)
+static void look_at_all(void)
 {
-    const struct timespec time = {.tv_sec = nanoseconds / SECOND, .tv_nsec = nanoseconds % SECOND};
-    __atomic_store_n(&log_async_sleep, state, __ATOMIC_SEQ_CST);
-    is_urgent = stops;
+    work.any = work.due = false;
+    work.next = SECOND;
     log_visit(look);
-    if (!is_urgent) {
+}
+
+/* Whoever puts something in from now on sees the state; what was put in before is seen here. */
+static void sleep_as(uint32_t state)
+{
+    __atomic_store_n(&log_async_sleep, state, __ATOMIC_SEQ_CST);
+    look_at_all();
+    const struct timespec time = {.tv_sec = work.next / SECOND, .tv_nsec = work.next % SECOND};
+    if (!(state == THREAD_SLEEPS ? work.any : work.due) && !__atomic_load_n(&stops, __ATOMIC_ACQUIRE)) {
         sys.futex(&log_async_sleep, FUTEX_WAIT, state, &time);
     }
     __atomic_store_n(&log_async_sleep, THREAD_AWAKE, __ATOMIC_SEQ_CST);
@@ -94,22 +122,21 @@ static void sleep_as(uint32_t state, int64_t nanoseconds)
 
 static int run(void *unused)
 {
-    enum { ROUNDS_AWAKE = 5 }; /* so many without anything to do: then the next record wakes it */
     (void)unused;
-    int idle = 0;
     guard_thread.inside = 1;
     sys_call(SYS_prctl, PR_SET_NAME, (long)"mplogshim", 0, 0, 0, 0);
     while (!__atomic_load_n(&stops, __ATOMIC_ACQUIRE) && !sys_confined) {
-        wants = false;
-        doze_for = SECOND;
-        log_visit(write_out);
-        idle = wants ? 0 : idle + 1;
+        look_at_all();
+        if (work.due) {
+            log_visit(write_out);
+        } else {
+            sleep_as(work.any ? THREAD_DOZES : THREAD_SLEEPS);
+        }
         int64_t now = sys_now(CLOCK_MONOTONIC);
         if (now - looked_at >= SECOND) {
             looked_at = now;
             log_visit(look_for_dead);
         }
-        sleep_as(idle < ROUNDS_AWAKE ? THREAD_DOZES : THREAD_SLEEPS, idle < ROUNDS_AWAKE ? doze_for : SECOND);
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 
 #include "guard.h"
 #include "launch.h"
+#include "log_async.h"
 #include "log_private.h"
 #include "policy.h"
 #include "sys.h"
@@ -240,10 +241,11 @@ static void start_programs(struct log *log)
     }
 }
 
-/* Whether there is anything to do: two loads for most writes. */
+/* Whether there is anything to do: three loads for most writes. */
 static bool has_work(const struct log *log)
 {
-    return started && (log->told_count > 0 || (log->unsettled && sys_now(CLOCK_MONOTONIC_COARSE) >= log->settle_at));
+    return started && (log->told_count > 0 || log->sees_rings ||
+                       (log->unsettled && sys_now(CLOCK_MONOTONIC_COARSE) >= log->settle_at));
 }
 
 void log_helper_call(struct log *log)
@@ -260,6 +262,9 @@ void log_helper_call(struct log *log)
     if (guard_mutex_lock(&helper_mutex, 1)) {
         if (log->path_hash != 0 && has_work(log) && !sys_confined) {
             start_programs(log);
+            if (atomic_exchange(&log->sees_rings, false)) {
+                log_async_take_over(log);
+            }
             if (log->unsettled) {
                 start_helper(log);
             }

@@ -148,6 +148,9 @@ void descriptor_after_filter(const struct filtering *filtering, bool installed);
 /* The process, or its vfork child, is about to give up the privileges of root: its logs get keepers while they may. */
 void descriptor_keep(void);
 
+/* The same for what is done within the process: buffers are written out, and no thread of the shim's is there. */
+void descriptor_stop_thread(void);
+
 /* The process is about to change its root: /proc is held open, for the new one may have none. */
 void descriptor_hold_proc(void);
 

@@ -5,8 +5,10 @@
 #include "descriptor_private.h"
 
 #include "core/guard.h"
+#include "core/log_async.h"
 #include "core/log_helper.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 void descriptor_settle(void)
@@ -34,6 +36,21 @@ static void keep_in_vfork_child(void)
     log_helper_keep_all();
     guard_thread.id = id;
     sys_signals_restore(&signals);
+}
+
+void descriptor_stop_thread(void)
+{
+    struct rare rare;
+    int saved = errno;
+    if (log_async_used && !descriptor_foreign_memory()) {
+        descriptor_leave();
+        if (rare_enter(&rare)) {
+            log_async_stop_thread();
+            rare_leave(&rare);
+        }
+        descriptor_leave(); /* another thread may have written in between */
+    }
+    errno = saved;
 }
 
 void descriptor_keep(void)

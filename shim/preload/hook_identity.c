@@ -23,9 +23,13 @@ static void before_giving_up(void)
     }
 }
 
-/* The effective user, by whom the kernel judges what a process may do with files, is about to be `effective`. */
+/*
+ * The effective user, by whom the kernel judges what a process may do with files, is about to be `effective`. libc
+ * changes that of the threads that it knows: the shim's own ends before, and is made anew when it is needed.
+ */
 static void before_change(uid_t effective)
 {
+    descriptor_stop_thread();
     if (effective != 0 && effective != unchanged) {
         before_giving_up();
     }

@@ -9,6 +9,7 @@
 #include "core/guard.h"
 #include "core/launch.h"
 #include "core/log.h"
+#include "core/log_async.h"
 #include "core/log_helper.h"
 
 #include <limits.h>
@@ -158,6 +159,26 @@ static const char *find_command(const char *directory)
     return command;
 }
 
+/* ThreadSanitizer's functions, which stand before libc's, crash before it has started, and it would start after this.
+ */
+__attribute__((weak)) void __tsan_init(void);
+
+/* The thread of async=1 (thread.h) can only call what needs no thread of libc's. */
+static const char *why_no_thread(void)
+{
+    size_t i = 0;
+    while (i < config.count && !config.rules[i].async) {
+        i++;
+    }
+    if (i == config.count) {
+        return NULL; /* nobody asks */
+    }
+    if (__tsan_init != NULL) {
+        return "ThreadSanitizer does not know it";
+    }
+    return real_has_libc_clock() ? NULL : "another library has clock_gettime";
+}
+
 static int start_logs(char *const environment[], const char *directory)
 {
     const struct log_helper_start helper = {
@@ -171,6 +192,7 @@ static int start_logs(char *const environment[], const char *directory)
         load_zone(&local_zone); /* while its file can still be read */
     }
     log_start(&local_zone, load_zone);
+    log_async_refused = why_no_thread();
     log_helper_start(&helper);
     guard_start(forked);
     return descriptor_start(&config);
@@ -205,10 +227,6 @@ int __cxa_atexit(void (*function)(void *), void *argument, void *library);
 __attribute__((weak)) int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
                                             void *library);
 __attribute__((weak)) int __cxa_at_quick_exit(void (*function)(void *), void *library);
-
-/* ThreadSanitizer's functions, which stand before libc's, crash before it has started, and it would start after this.
- */
-__attribute__((weak)) void __tsan_init(void);
 
 /*
  * Runs before every other constructor (-z initfirst), so that libstdc++ finds the streams that stand in for stdout

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #pragma GCC diagnostic ignored "-Wmissing-noreturn"
 
@@ -92,6 +93,15 @@ bool real_is_reached(void)
 {
     void *program = dlopen(NULL, RTLD_LAZY | RTLD_NOLOAD);
     return program == NULL || dlsym(program, "mplogshim_first_copy") == &this_copy;
+}
+
+bool real_has_libc_clock(void)
+{
+    Dl_info clock;
+    Dl_info libc_itself;
+    return dladdr((const void *)(uintptr_t)clock_gettime, &clock) != 0 &&
+           dladdr((const void *)(uintptr_t)gnu_get_libc_version, &libc_itself) != 0 &&
+           clock.dli_fbase == libc_itself.dli_fbase;
 }
 
 const char *real_library_path(void)

@@ -62,6 +62,9 @@ bool real_is_glibc(void);
  */
 bool real_is_reached(void);
 
+/* Whether clock_gettime is libc's own, and no fake one. */
+bool real_has_libc_clock(void);
+
 /* The library's own file as it was named when it was loaded: perhaps relative to the starting directory; or NULL. */
 const char *real_library_path(void);
 

@@ -201,7 +201,6 @@ int main(int count, char **arguments)
         {"a_bad_default_makes_it_inert_with_one_line", "app.log,max_bytes=100", bad_default, interval, NULL},
         {"a_bad_second_rule_makes_it_inert_with_one_line", BYTES ";other.log,when=W9", bad_rules, NULL, NULL},
         {"an_empty_pattern_makes_it_inert_with_one_line", BYTES ";,max_bytes=100", bad_rules, NULL, NULL},
-        {"async_is_refused_until_it_is_there", BYTES ",async=1", unsupported, NULL, NULL},
         {"forward_is_refused_until_it_is_there", BYTES ",forward=unix:/dev/log", unsupported, NULL, NULL},
         {"strict_ends_the_program_before_main", BYTES, strict, NULL, NULL},
         {"strict_lets_good_rules_be", BYTES, strict_with_good_rules, be_strict, NULL},

@@ -102,11 +102,17 @@ static const struct good_value {
     {"max_total=0K", FIELD(policy.max_total), 0},
     {"max_total=20G", FIELD(policy.max_total), 20 * KIB *KIB *KIB},
     {"max_total=4611686018427387904", FIELD(policy.max_total), UINT64_C(1) << 62},
+    {"async=0", FIELD(async), 0},
+    {"async=1", FIELD(async), 1},
+    {"utc=0", FIELD(async_buffer), KIB *KIB},
+    {"async_buffer=64K", FIELD(async_buffer), 64 * KIB},
+    {"utc=0", FIELD(async_flush_ns), SECOND / 5},
+    {"async_flush=0", FIELD(async_flush_ns), 0},
+    {"async_flush=20ms", FIELD(async_flush_ns), SECOND / 50},
     {"on_event=none", FIELD(on_event), 0},
     {"utc=0", FIELD(on_event), 0},
     /* What says "off" to a feature of another version is no error. */
     {"lock=write", FIELD(policy.backups), 0},
-    {"async=0", FIELD(policy.backups), 0},
 };
 
 static uint64_t read_field(const struct rule *rule, const struct good_value *good)
@@ -227,12 +233,9 @@ static const struct {
     {"lock", "none", "expected write or rotate"},
     {"lock", "rotate", UNSUPPORTED "write"},
     {"async", "on", "expected 0 or 1"},
-    {"async", "1", UNSUPPORTED "0"},
     {"async_buffer", "x", "expected a size above 0"},
     {"async_buffer", "0", "expected a size above 0"},
-    {"async_buffer", "1M", UNSUPPORTED},
     {"async_flush", "200", "expected 0 or a duration"},
-    {"async_flush", "200ms", UNSUPPORTED},
     {"prefix", "%H:%M ", UNSUPPORTED},
     {"prefix_debug", "x", UNSUPPORTED},
     {"prefix_info", "x", UNSUPPORTED},

@@ -1,0 +1,490 @@
+/*
+ * async=1: what waits in the buffer, when it must be in the file, and what becomes of it when its process ends.
+ */
+#include "crowd.h"
+
+#include <dirent.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+/* Nothing is written by time alone. */
+#define WAITS "app.log,async=1,async_flush=1h"
+
+static const char *wanted;
+
+static bool is_written(void)
+{
+    return strcmp(content("app.log"), wanted) == 0;
+}
+
+/* Whether any file of the directory has this at its end. */
+static bool any_ends_in(const char *suffix)
+{
+    bool found = false;
+    DIR *directory = opendir(test_directory);
+    for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
+        size_t length = strlen(entry->d_name);
+        found = found || (length > strlen(suffix) && strcmp(entry->d_name + length - strlen(suffix), suffix) == 0);
+    }
+    closedir(directory);
+    return found;
+}
+
+static bool no_ring_is_there(void)
+{
+    return !any_ends_in(".ring");
+}
+
+static int waiting(void)
+{
+    int fd = open("app.log", O_RDWR | O_CREAT | O_APPEND, 0644);
+    write_text(fd, "one\n");
+    write_text(fd, "two\n");
+    CHECK_TEXT(content("app.log"), "");
+    CHECK(any_ends_in(".ring"));
+    return fd;
+}
+
+static void in_time(void)
+{
+    int fd = open_log("app.log");
+    wanted = "one\n";
+    write_text(fd, "one\n");
+    CHECK(wait_until(is_written));
+    wanted = "one\ntwo\n";
+    write_text(fd, "two\n");
+    CHECK(wait_until(is_written));
+    for (double end = raw_seconds() + 1.2; raw_seconds() < end;) { /* until its thread is asleep */
+        raw_pause();
+    }
+    wanted = "one\ntwo\nthree\n";
+    write_text(fd, "three\n");
+    CHECK(wait_until(is_written));
+    CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
+/* Each of these finds in the file what was written, or puts it there. */
+static void by_fsync(int fd)
+{
+    CHECK_EQUAL(fsync(fd), 0);
+}
+
+static void by_fdatasync(int fd)
+{
+    CHECK_EQUAL(fdatasync(fd), 0);
+}
+
+static void by_close(int fd)
+{
+    CHECK_EQUAL(close(fd), 0);
+}
+
+static void by_dup2(int fd)
+{
+    int null = open("/dev/null", O_WRONLY);
+    CHECK_EQUAL(dup2(null, fd), fd);
+}
+
+static void by_close_range(int fd)
+{
+    CHECK_EQUAL(close_range((unsigned)fd, (unsigned)fd, 0), 0);
+}
+
+static void by_fork(int fd)
+{
+    (void)fd;
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(is_written() ? 0 : 1);
+    }
+    CHECK_EQUAL(exit_status(child), 0);
+}
+
+static void by_system(int fd)
+{
+    (void)fd;
+    CHECK_EQUAL(system("grep -q two app.log"), 0);
+}
+
+static void by_fstat(int fd)
+{
+    struct stat status;
+    CHECK_EQUAL(fstat(fd, &status), 0);
+    CHECK_EQUAL(status.st_size, 8);
+}
+
+static void by_lseek(int fd)
+{
+    CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 8);
+}
+
+static void by_read(int fd)
+{
+    char text[16] = "";
+    CHECK_EQUAL(read(fd, text, 8), 0);
+    CHECK_EQUAL(lseek(fd, 4, SEEK_SET), 4);
+    write_text(fd, "three\n"); /* which moves the position to the end */
+    CHECK_EQUAL(read(fd, text, 8), 0);
+    CHECK_EQUAL(pread(fd, text, 15, 0), 14);
+    CHECK_TEXT(text, "one\ntwo\nthree\n");
+    wanted = "one\ntwo\nthree\n";
+}
+
+static void by_ftruncate(int fd)
+{
+    CHECK_EQUAL(ftruncate(fd, 4), 0);
+    wanted = "one\n";
+}
+
+static void by_backtrace(int fd)
+{
+    void backtrace_symbols_fd(void *const *addresses, int count, int fd);
+    backtrace_symbols_fd(NULL, 0, fd);
+}
+
+static void by_a_large_record(int fd)
+{
+    char *large = lines_of(400000, "large");
+    write_text(fd, large);
+    wanted = malloc(500000);
+    sprintf((char *)(uintptr_t)wanted, "one\ntwo\n%s", large);
+}
+
+static void emptied(void)
+{
+    static void (*const ways[])(int fd) = {
+        by_fsync, by_fdatasync, by_close, by_dup2,      by_close_range, by_fork,           by_system,
+        by_fstat, by_lseek,     by_read,  by_ftruncate, by_backtrace,   by_a_large_record,
+    };
+    for (size_t i = 0; i < TEST_COUNT(ways); i++) {
+        int fd = waiting();
+        wanted = "one\ntwo\n";
+        ways[i](fd);
+        if (!is_written()) {
+            test_fail(__LINE__, "way %zu: \"%.100s\"", i, content("app.log"));
+        }
+        close(fd);
+        CHECK_EQUAL(unlink("app.log"), 0);
+    }
+    CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
+/* An explicit flush of a stream is not one of the buffer: programs flush after every line. */
+static void a_flushed_stream(void)
+{
+    FILE *stream = fopen("app.log", "a");
+    fputs("one\n", stream);
+    CHECK_EQUAL(fflush(stream), 0);
+    CHECK_TEXT(content("app.log"), "");
+    CHECK_EQUAL(ftell(stream), 4);
+    CHECK_TEXT(content("app.log"), "one\n");
+    fputs("two\nhalf", stream);
+    CHECK_EQUAL(fclose(stream), 0);
+    CHECK_TEXT(content("app.log"), "one\ntwo\nhalf");
+}
+
+static void end_by_exit(void)
+{
+    exit(0);
+}
+
+static void end_by_under_exit(void)
+{
+    _exit(0);
+}
+
+static void end_by_quick_exit(void)
+{
+    quick_exit(0);
+}
+
+static void end_by_exec(void)
+{
+    execl("/bin/true", "true", NULL);
+}
+
+static void end_by_main_thread(void)
+{
+    pthread_exit(NULL);
+}
+
+static void *end_process(void *unused)
+{
+    (void)unused;
+    exit(0);
+}
+
+static void end_by_thread(void)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, end_process, NULL);
+    pthread_join(thread, NULL);
+}
+
+static void ended(void)
+{
+    static void (*const ways[])(void) = {end_by_exit,        end_by_under_exit, end_by_quick_exit,
+                                         end_by_main_thread, end_by_thread,     end_by_exec};
+    for (size_t i = 0; i < TEST_COUNT(ways); i++) {
+        wanted = "one\ntwo\n";
+        pid_t child = fork();
+        if (child == 0) {
+            waiting();
+            ways[i]();
+        }
+        CHECK_EQUAL(exit_status(child), 0);
+        if (!is_written() || !no_ring_is_there()) {
+            test_fail(__LINE__, "way %zu: \"%.100s\", %d", i, content("app.log"), no_ring_is_there());
+        }
+        CHECK_EQUAL(unlink("app.log"), 0);
+    }
+    CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
+static void an_exec_that_fails(void)
+{
+    int fd = waiting();
+    CHECK_ERROR(execl("/nonexistent", "nonexistent", NULL), ENOENT);
+    CHECK_TEXT(content("app.log"), "one\ntwo\n");
+    CHECK(no_ring_is_there());
+    write_text(fd, "three\n");
+    CHECK_TEXT(content("app.log"), "one\ntwo\n");
+    CHECK_EQUAL(fsync(fd), 0);
+    CHECK_TEXT(content("app.log"), "one\ntwo\nthree\n");
+}
+
+/* A process that writes two lines and is killed then. */
+static void killed_writer(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        waiting();
+        raw_syscall(SYS_kill, raw_syscall(SYS_getpid), SIGKILL);
+    }
+    exit_status(child);
+    CHECK_TEXT(content("app.log"), "");
+    CHECK(any_ends_in(".ring"));
+}
+
+static void taken_over_by_the_next(void)
+{
+    killed_writer();
+    close(open_log("app.log"));
+    CHECK_TEXT(content("app.log"), "one\ntwo\n");
+    CHECK(no_ring_is_there());
+    CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
+static void taken_over_by_another(void)
+{
+    int fd = open_log("app.log");
+    write_text(fd, "mine\n");
+    CHECK_EQUAL(fsync(fd), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int own = open_log("app.log");
+        write_text(own, "one\n");
+        raw_syscall(SYS_kill, raw_syscall(SYS_getpid), SIGKILL);
+    }
+    exit_status(child);
+    wanted = "mine\none\n";
+    double begun = raw_seconds();
+    CHECK(wait_until(is_written));
+    CHECK(raw_seconds() - begun < 3);
+}
+
+static void taken_over_by_settle(void)
+{
+    killed_writer();
+    settle("app.log");
+    CHECK_TEXT(content("app.log"), "one\ntwo\n");
+    CHECK(no_ring_is_there());
+}
+
+/* What nobody but others could have made is left alone. */
+static void strange_rings(void)
+{
+    char noise[5000];
+    memset(noise, 'x', sizeof noise);
+    raw_append(in_directory(".app.log.00000000000000aa.ring"), noise, sizeof noise);
+    raw_append(in_directory(".app.log.00000000000000bb.ring"), "", 0);
+    CHECK_EQUAL(symlink("elsewhere", ".app.log.00000000000000cc.ring"), 0);
+    CHECK_EQUAL(mkfifo(".app.log.00000000000000dd.ring", 0600), 0);
+    int fd = open_log("app.log");
+    write_text(fd, "one\n");
+    CHECK_EQUAL(fsync(fd), 0);
+    CHECK_TEXT(content("app.log"), "one\n");
+    CHECK(exists(".app.log.00000000000000aa.ring"));
+    CHECK(!exists(".app.log.00000000000000bb.ring")); /* killed while it was made */
+    CHECK(!exists("elsewhere"));
+    CHECK_EQUAL(messages("cannot be read"), 1);
+}
+
+static void synchronous_descriptors(void)
+{
+    static const int flags[] = {O_SYNC, O_DSYNC};
+    int other = open_log("app.log");
+    write_text(other, "one\n");
+    for (size_t i = 0; i < TEST_COUNT(flags); i++) {
+        int fd = open("app.log", O_WRONLY | O_APPEND | flags[i]);
+        write_text(fd, "two\n"); /* not before what the process wrote earlier */
+        CHECK_TEXT(content("app.log"), i == 0 ? "one\ntwo\n" : "one\ntwo\ntwo\n");
+        close(fd);
+    }
+}
+
+static void without_room(void)
+{
+    struct rlimit limit = {.rlim_cur = 65536, .rlim_max = RLIM_INFINITY};
+    CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    int fd = open_log("app.log");
+    write_text(fd, "one\n");
+    write_text(fd, "two\n");
+    CHECK_TEXT(content("app.log"), "one\ntwo\n");
+    CHECK(no_ring_is_there());
+    CHECK_EQUAL(messages("is written synchronously, in spite of async=1: no buffer: EFBIG"), 1);
+    CHECK_EQUAL(messages("mplogshim"), 1);
+}
+
+/* The shim's thread: its status, or NULL. Another thread of the program's would be one more. */
+static char *thread_status(void)
+{
+    char path[PATH_MAX];
+    char *status = NULL;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *entry; tasks != NULL && (entry = readdir(tasks)) != NULL;) {
+        if (entry->d_name[0] != '.' && atoi(entry->d_name) != getpid()) {
+            snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+            status = raw_read(path, NULL);
+        }
+    }
+    closedir(tasks);
+    return status;
+}
+
+static bool thread_has_its_name(void)
+{
+    const char *status = thread_status();
+    return status != NULL && strstr(status, "Name:\tmplogshim\n") != NULL;
+}
+
+static void the_thread(void)
+{
+    CHECK(thread_status() == NULL);
+    int fd = waiting();
+    CHECK(wait_until(thread_has_its_name));
+    char *status = thread_status();
+    CHECK(status != NULL && strstr(status, "SigBlk:\tfffffffffffbfeff\n") != NULL); /* but KILL and STOP */
+    pid_t child = fork();
+    if (child == 0) {
+        bool none = thread_status() == NULL;
+        write_text(fd, "three\n");
+        _exit(none && thread_status() != NULL ? 0 : 1);
+    }
+    CHECK_EQUAL(exit_status(child), 0);
+    CHECK_TEXT(content("app.log"), "one\ntwo\nthree\n");
+}
+
+/* No thread keeps the rights that the process gave up. */
+static void another_user(void)
+{
+    enum { NOBODY = 65534 };
+    CHECK_EQUAL(chmod(test_directory, 0777), 0);
+    int fd = waiting();
+    CHECK_EQUAL(setuid(NOBODY), 0);
+    CHECK(thread_status() == NULL);
+    CHECK_TEXT(content("app.log"), "one\ntwo\n");
+    write_text(fd, "three\n");
+    char *status = thread_status();
+    CHECK(status != NULL && strstr(status, "Uid:\t65534\t65534\t65534\t65534\n") != NULL);
+    CHECK_EQUAL(fsync(fd), 0);
+    CHECK_TEXT(content("app.log"), "one\ntwo\nthree\n");
+}
+
+static void a_filter(void)
+{
+    struct sock_filter all[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {.len = 1, .filter = all};
+    int fd = waiting();
+    CHECK_EQUAL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    CHECK_EQUAL(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), 0);
+    CHECK_TEXT(content("app.log"), "one\ntwo\n");
+    CHECK(thread_status() == NULL);
+    CHECK(no_ring_is_there());
+    write_text(fd, "three\n");
+    CHECK_TEXT(content("app.log"), "one\ntwo\nthree\n");
+}
+
+static void *write_in_thread(void *writer)
+{
+    int fd = open_log("app.log");
+    write_lines(fd, (int)(intptr_t)writer, 3000);
+    close(fd);
+    return NULL;
+}
+
+static void many_threads(void)
+{
+    enum { THREADS = 8 };
+    pthread_t threads[THREADS];
+    share_counters();
+    for (intptr_t i = 0; i < THREADS; i++) {
+        pthread_create(&threads[i], NULL, write_in_thread, (void *)i);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    check_account(THREADS, 0);
+}
+
+/* Children made while threads write have their own buffers, and end in every way. */
+static void many_forks(void)
+{
+    enum { THREADS = 3, FORKS = 24 };
+    pthread_t threads[THREADS];
+    share_counters();
+    for (intptr_t i = 0; i < THREADS; i++) {
+        pthread_create(&threads[i], NULL, write_in_thread, (void *)i);
+    }
+    for (int i = 0; i < FORKS; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            write_lines(open_log("app.log"), THREADS + i, 50);
+            if (i % 4 == 3) {
+                raw_syscall(SYS_kill, raw_syscall(SYS_getpid), SIGKILL);
+            }
+            i % 4 == 0 ? _exit(0) : i % 4 == 1 ? exit(0) : (void)execl("/bin/true", "true", NULL);
+        }
+        exit_status(child);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    check_account(THREADS + FORKS, 0);
+}
+
+int main(int count, char **arguments)
+{
+    static const struct test tests[] = {
+        {"lines_come_to_the_log_within_the_time_to_flush", "app.log,async=1", in_time, NULL, NULL},
+        {"all_that_looks_at_the_log_or_shares_it_finds_it_complete", WAITS, emptied, NULL, NULL},
+        {"a_flushed_stream_leaves_its_lines_in_the_buffer", WAITS, a_flushed_stream, NULL, NULL},
+        {"every_end_of_the_process_empties_and_removes_the_buffer", WAITS, ended, NULL, NULL},
+        {"after_an_exec_that_fails_there_is_a_new_buffer", WAITS, an_exec_that_fails, NULL, NULL},
+        {"the_next_process_takes_over_what_a_killed_one_left", WAITS, taken_over_by_the_next, NULL, NULL},
+        {"another_process_takes_it_over_within_a_second", WAITS, taken_over_by_another, NULL, NULL},
+        {"settle_takes_it_over", WAITS, taken_over_by_settle, NULL, NULL},
+        {"what_strangers_name_like_a_buffer_is_left_alone", WAITS, strange_rings, NULL, NULL},
+        {"descriptors_that_synchronise_are_synchronous", WAITS, synchronous_descriptors, NULL, NULL},
+        {"without_room_for_the_buffer_writing_is_synchronous", WAITS, without_room, NULL, NULL},
+        {"the_thread_has_a_name_and_no_signals_and_is_not_inherited", WAITS, the_thread, NULL, NULL},
+        {"no_thread_keeps_the_user_that_the_process_gave_up", WAITS, another_user, NULL, NULL},
+        {"from_a_seccomp_filter_on_writing_is_synchronous", WAITS, a_filter, NULL, NULL},
+        {"threads_lose_nothing_and_keep_their_order", "app.log,async=1,async_buffer=32K,max_bytes=40000", many_threads,
+         NULL, NULL},
+        {"children_of_a_process_that_writes_lose_nothing", "app.log,async=1,max_bytes=40000", many_forks, NULL, NULL},
+    };
+    return test_main(count, arguments, tests, TEST_COUNT(tests));
+}
