@@ -170,12 +170,14 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
     }
     log_succeeded(log, TROUBLE_LOOK);
     size_t piece = piece_length(log, record, skip, length, (uint64_t)size);
-    if (log_is_due(log, writer, size, piece) && may_rotate(log)) {
-        int error = log_rotate(log, writer);
-        if (error == -EAGAIN) { /* it is not the live file any more */
-            error = log_look_again(log, writer, generation);
-            if (error != 0) {
-                return error;
+    int error = -EAGAIN;
+    for (int attempt = 0; attempt < 2 && error == -EAGAIN && log_is_due(log, writer, size, piece) && may_rotate(log);
+         attempt++) {
+        error = log_rotate(log, writer);
+        if (error == -EAGAIN) { /* it is not the live file any more, or the lock file is another's */
+            int gone = log_look_again(log, writer, generation);
+            if (gone != 0) {
+                return gone;
             }
             size = sys.lseek(writer->fd, 0, SEEK_END);
         } else if (error == 0) {

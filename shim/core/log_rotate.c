@@ -229,9 +229,21 @@ static __attribute__((noinline)) void prove_begun(struct log *log, int64_t gener
     }
 }
 
+/*
+ * Whether nobody else can have rotated since the writer's file was seen to be the live one. A lock file that was
+ * deleted or replaced keeps nobody away who has opened the new one: two would rotate at once, and what each prepared
+ * first says nothing about which archive is the older.
+ */
+static __attribute__((noinline)) bool is_alone(struct log *log, const struct writer *writer)
+{
+    struct stat live;
+    return lockfile_is_current(&log->lock) &&
+           sys.fstatat(log->directory.fd, log->base, &live, AT_SYMLINK_NOFOLLOW) == 0 && log_is_file(writer, &live);
+}
+
 enum rotation_step { STEP_LOOK, STEP_PREPARE, STEP_ANNOUNCE, STEP_EXCHANGE, STEP_DONE };
 
-/* Somebody moved the live file since the last look: nothing to rotate, and the next look follows. */
+/* Somebody moved the live file or the lock file since the last look: nothing to rotate, and the next look follows. */
 enum { NOT_LIVE = 1 };
 
 static const char *const step_names[] = {"look", "prepare", "announce", "exchange", "done"};
@@ -265,7 +277,7 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
         return fd;
     }
     *step = STEP_ANNOUNCE;
-    error = sys.fstat(fd, &live);
+    error = is_alone(log, writer) ? sys.fstat(fd, &live) : NOT_LIVE;
     if (error == 0) {
         error = lockfile_advance(&log->lock, generation);
     }

@@ -284,7 +284,12 @@ int log_truncate(struct writer *writer, int fd)
     if (error == 0 && what == TRUNCATE_ALLOW) {
         error = sys.ftruncate(fd, 0);
     } else if (error == 0 && locked && sys.lseek(fd, 0, SEEK_END) > 0) {
-        log_rotate(log, writer); /* if that fails, which is told, the program appends */
+        error = log_rotate(log, writer);
+        if (error == -EAGAIN && log_look_again(log, writer, lockfile_generation(&log->lock)) == 0 &&
+            sys.lseek(fd, 0, SEEK_END) > 0) {
+            log_rotate(log, writer);
+        }
+        error = 0; /* if it fails, which is told, the program appends */
     }
     log_unlock_file(log);
     log_unlock(log);

@@ -1,6 +1,6 @@
 /*
- * A lock was lost: another process rotates in the middle of this one's rotation, under the same names. It costs no
- * line, and nobody writes to a file that has no name any more.
+ * A lock was lost: another process rotates in the middle of this one's rotation, under the same names, or does so under
+ * another lock file. It costs no line, and nobody writes to a file that has no name any more.
  */
 #include "log_scene.h"
 
@@ -162,6 +162,48 @@ static void archive_that_somebody_looks_at_is_not_removed_without_rename_flags(v
     assert_true(history_holds(scene.directory, 20, 0));
 }
 
+/* Somebody deletes the lock file after this process took its lock, and before its new file is complete. */
+static int chmod_and_delete_lock(int fd, mode_t mode)
+{
+    if (interruptions == 0) {
+        interruptions++;
+        assert_int_equal(unlink(temporary_path(scene.directory, LOCK_NAME).text), 0);
+    }
+    return sys_real.fchmod(fd, mode);
+}
+
+static bool swapped_alone;
+
+static int swap_under_the_lock_file(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    bool there = access(temporary_path(scene.directory, LOCK_NAME).text, F_OK) == 0;
+    swapped_alone = swapped_alone || (flags == RENAME_EXCHANGE && !there);
+    return sys_real.renameat2(from_dir, from, to_dir, to, flags);
+}
+
+static void nothing_is_rotated_under_a_lock_file_that_was_deleted(void **state)
+{
+    (void)state;
+    sys.fchmod = chmod_and_delete_lock;
+    sys.renameat2 = swap_under_the_lock_file;
+    swapped_alone = false;
+    assert_nothing_is_lost();
+    assert_false(swapped_alone);
+}
+
+static void truncation_that_rotates_does_so_under_the_next_lock_file(void **state)
+{
+    (void)state;
+    sys.fchmod = chmod_and_delete_lock;
+    sys.renameat2 = swap_under_the_lock_file;
+    interruptions = 0;
+    assert_true(scene_write_lines(&scene, 1, 2));
+    assert_int_equal(log_truncate(scene.writer, scene.fd), 0);
+    assert_int_equal(interruptions, 1);
+    assert_int_equal(lseek(scene.fd, 0, SEEK_END), 0);
+    assert_true(history_holds(scene.directory, 2, 0));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -172,6 +214,8 @@ int main(void)
         TEST(file_that_was_removed_before_it_took_the_live_path_is_not_written_to),
         TEST(two_swaps_under_one_name_leave_the_live_file_in_use),
         TEST(archive_that_somebody_looks_at_is_not_removed_without_rename_flags),
+        TEST(nothing_is_rotated_under_a_lock_file_that_was_deleted),
+        TEST(truncation_that_rotates_does_so_under_the_next_lock_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
