@@ -286,7 +286,8 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
     } else {
         *step = STEP_EXCHANGE;
         error = exchange(log, pending, generation);
-        error = error == 0 && !took_place(log, &live) ? NOT_LIVE : error;
+        bool moved = error == -ENOENT || (error == 0 && !took_place(log, &live));
+        error = moved ? NOT_LIVE : error;
     }
     if (error != 0) {
         sys.close(fd);

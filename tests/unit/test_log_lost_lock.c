@@ -204,6 +204,23 @@ static void truncation_that_rotates_does_so_under_the_next_lock_file(void **stat
     assert_true(history_holds(scene.directory, 2, 0));
 }
 
+static int move_before_a_swap(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    if (flags == RENAME_EXCHANGE && interruptions == 0) {
+        interruptions++;
+        rename(scene.path.text, temporary_path(scene.directory, LOG_NAME ".1").text);
+    }
+    return sys_real.renameat2(from_dir, from, to_dir, to, flags);
+}
+
+static void live_file_that_is_moved_in_the_middle_of_a_rotation_is_no_failure(void **state)
+{
+    (void)state;
+    sys.renameat2 = move_before_a_swap;
+    assert_nothing_is_lost();
+    assert_int_equal(scene_events(&scene, "rotate_failed"), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -216,6 +233,7 @@ int main(void)
         TEST(archive_that_somebody_looks_at_is_not_removed_without_rename_flags),
         TEST(nothing_is_rotated_under_a_lock_file_that_was_deleted),
         TEST(truncation_that_rotates_does_so_under_the_next_lock_file),
+        TEST(live_file_that_is_moved_in_the_middle_of_a_rotation_is_no_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
