@@ -129,13 +129,14 @@ bool log_ends_in_newline(struct log *log, const struct writer *writer, off_t siz
 
 /*
  * A writer that was killed in the middle of a record leaves the beginning of a line. The next record ends that line,
- * so that its own first one stays whole. `size` is the live file's, `piece` what is about to be written.
+ * so that its own first one stays whole. `size` is the live file's, `piece` what is about to be written. A file that
+ * grows meanwhile was seen in the middle of somebody's write, who had waited too long for the lock.
  */
 static void guard_pages(struct log *log, const struct writer *writer, off_t size, size_t piece)
 {
     off_t used = size % LOCKFILE_FILE_PAGE;
     if (used == 0 && size > 0 && writer->midline == 0 && lockfile_is_broken(&log->lock, writer->generation, size) &&
-        !log_ends_in_newline(log, writer, size)) {
+        !log_ends_in_newline(log, writer, size) && sys.lseek(writer->fd, 0, SEEK_END) == size) {
         const struct iovec newline = {.iov_base = (char[]){'\n'}, .iov_len = 1};
         sys.writev(writer->fd, &newline, 1);
         size++;
