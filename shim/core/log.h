@@ -35,7 +35,7 @@ struct writer {
     int64_t inherited;  /* the same of the parent of this fork child; -1: none */
     uint32_t midline;   /* bytes written since the last newline, saturating */
     uint32_t held;      /* bytes of an unfinished line in `tail` */
-    bool held_aside;    /* by a pwrite, which does not move the position */
+    bool held_aside;    /* by a pwrite, or the program moved since: written, they do not move the position */
     char *tail;         /* LOG_HOLD_MAX bytes, or NULL until needed */
 };
 

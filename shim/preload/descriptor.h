@@ -57,8 +57,10 @@ bool descriptor_holds_any(void);
 /* How many bytes of an unfinished line are held: the file ends that much later than it seems. */
 size_t descriptor_held(int fd);
 
-/* The same for its position, which a pwrite does not move. */
-size_t descriptor_held_at_position(int fd);
+/* lseek(2) on a managed descriptor, as if what is held were in the file. Writes nothing, but for SEEK_DATA and
+ * SEEK_HOLE.
+ */
+off_t descriptor_seek(int fd, off_t offset, int whence);
 
 /* Whether memory that the program speaks of can be looked at: only the kernel may find out that a pointer is bad. */
 bool descriptor_may_look(const void *start, size_t length);
