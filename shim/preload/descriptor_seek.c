@@ -54,7 +54,7 @@ off_t descriptor_seek(int fd, off_t offset, int whence)
         return origin;
     }
     if (__builtin_add_overflow(origin, offset, &target)) {
-        return -EOVERFLOW;
+        return -EINVAL; /* as the kernel */
     }
     off_t result = sys.lseek(fd, target, SEEK_SET);
     if (result >= 0 && !descriptor_foreign_memory()) {

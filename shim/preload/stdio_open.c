@@ -19,7 +19,7 @@ static FILE *open_managed(int fd, int stream_flags)
     if (managed == NULL) {
         return NULL;
     }
-    stream_choose_buffer(managed->stream);
+    stream_choose_buffer(managed->stream, NULL);
     return managed->stream;
 }
 
