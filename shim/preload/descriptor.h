@@ -78,6 +78,12 @@ void descriptor_follow(int fd);
 int descriptor_open(int directory, const char *path, int flags, mode_t mode);
 
 /*
+ * The flags for an open of `path` that is made where the shim is not, in a vfork child or by posix_spawn: of a log,
+ * nothing is overwritten.
+ */
+int descriptor_flags_outside(int directory, const char *path, int flags);
+
+/*
  * Whether opening `path` for writing with these flags would open a log: for callers that must know before (fopen).
  * Costs an open, a readlink and a close; false for anything that cannot be resolved.
  */

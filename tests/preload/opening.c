@@ -1,6 +1,8 @@
 /* However a descriptor of a log came to be, it is managed; and what is no log never is. */
 #include "test.h"
 
+#include <spawn.h>
+
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 
@@ -80,6 +82,29 @@ static void truncate_allowed(void)
     CHECK_TEXT(content("app.log"), "");
     write_text(fd, "after\n");
     CHECK_TEXT(content("app.log"), "after\n");
+}
+
+/* What posix_spawn opens for a child is opened within libc. */
+static void truncate_by_posix_spawn(void)
+{
+    pid_t child;
+    int status = -1;
+    posix_spawn_file_actions_t actions;
+    char *arguments[] = {"echo", "after", NULL};
+    make_file("app.log", "before\n");
+    make_file("plain", "before\n");
+    static const char *const names[] = {"app.log", "plain", "new.log"};
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQUAL(posix_spawn_file_actions_init(&actions), 0);
+        CHECK_EQUAL(posix_spawn_file_actions_addopen(&actions, 1, names[i], O_WRONLY | O_CREAT | O_TRUNC, 0644), 0);
+        CHECK_EQUAL(posix_spawn(&child, "/bin/echo", &actions, NULL, arguments, environ), 0);
+        CHECK_EQUAL(waitpid(child, &status, 0), child);
+        CHECK_EQUAL(status, 0);
+        CHECK_EQUAL(posix_spawn_file_actions_destroy(&actions), 0);
+    }
+    CHECK_TEXT(history("app.log"), "before\nafter\n");
+    CHECK_TEXT(content("plain"), "after\n");
+    CHECK_TEXT(content("new.log"), "after\n");
 }
 
 /* Files are copied over a log as over any other, and its flags are those that the program asked for. */
@@ -362,6 +387,7 @@ int main(int count, char **arguments)
         {"o_trunc_appends_with_truncate_ignore", "app.log", truncate_ignored, ignore, NULL},
         {"o_trunc_truncates_with_truncate_allow", "app.log", truncate_allowed, allow, NULL},
         {"o_trunc_shows_the_flags_that_were_asked_for", "app.log", truncate_shows_no_append, NULL, NULL},
+        {"o_trunc_by_posix_spawn_loses_nothing", "*.log", truncate_by_posix_spawn, NULL, NULL},
         {"o_trunc_by_several_loses_nothing", "app.log", truncate_by_several, NULL, NULL},
         {"o_excl_works_on_a_log", RULES, exclusive, NULL, NULL},
         {"permissions_of_a_new_log_follow_the_umask_and_stay", RULES, umask_counts, NULL, NULL},
