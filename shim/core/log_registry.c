@@ -16,9 +16,9 @@
 enum { LOG_MAX = 1024, WRITER_MAX = 65536, WRITERS_A_PAGE = 32, IDLE_MAX = 16, SECOND = 1000000000 };
 
 static uint32_t registry_mutex;
-static struct log *logs[LOG_MAX]; /* each in reserved memory of its own, made when needed and kept */
+static SYS_SELDOM struct log *logs[LOG_MAX]; /* each in reserved memory of its own, made when needed and kept */
 static size_t log_count;
-static struct writer *writer_pages[WRITER_MAX / WRITERS_A_PAGE];
+static SYS_SELDOM struct writer *writer_pages[WRITER_MAX / WRITERS_A_PAGE];
 static size_t writer_count;
 static struct writer *free_writers;
 static uint64_t use_clock;

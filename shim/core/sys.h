@@ -95,6 +95,12 @@ int sys_is_written(int directory, const char *name);
 /* The working directory in buffer[size], or NULL if it has no path (removed, or outside of the root). */
 const char *sys_working_directory(char *buffer, size_t size);
 
+/*
+ * For large static memory that is seldom touched: it lies apart from the small variables, which then share few pages.
+ * Each page that a process touches costs it 2 microseconds.
+ */
+#define SYS_SELDOM __attribute__((section(".bss.seldom")))
+
 /* Zeroed memory of whole pages that is never given back, or NULL. Reserved only: pages cost nothing until touched. */
 void *sys_reserve(size_t size);
 

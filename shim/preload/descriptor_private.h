@@ -18,8 +18,8 @@
  * file. */
 enum { DESCRIPTOR_UNKNOWN = 0, DESCRIPTOR_PLAIN = 1, DESCRIPTOR_LOCK = 2 };
 
-/* At start; -ENOMEM: the shim stays inert. */
-int descriptor_start(const struct config *rules);
+/* At start. */
+void descriptor_start(const struct config *rules);
 
 /* From now on everything is raw (a seccomp filter was installed). */
 void descriptor_stop(void);

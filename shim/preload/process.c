@@ -158,7 +158,7 @@ static const char *find_command(const char *directory)
     return command;
 }
 
-static int start_logs(char *const environment[], const char *directory)
+static void start_logs(char *const environment[], const char *directory)
 {
     const struct log_helper_start helper = {
         .beside = find_command(directory),
@@ -173,7 +173,7 @@ static int start_logs(char *const environment[], const char *directory)
     log_start(&local_zone, load_zone);
     log_helper_start(&helper);
     guard_start(forked);
-    return descriptor_start(&config);
+    descriptor_start(&config);
 }
 
 static void write_out_at_quick_exit(void *unused)
@@ -244,10 +244,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     if (config.count == 0) {
         return;
     }
-    if (start_logs(environment, here) != 0) {
-        diag_message("not enough memory: no log is managed");
-        return;
-    }
+    start_logs(environment, here);
     __register_atfork(before_fork, after_fork_in_parent, after_fork_in_child, NULL);
     __cxa_atexit(finish, NULL, NULL);
     __cxa_at_quick_exit(write_out_at_quick_exit, NULL);

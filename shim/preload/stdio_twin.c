@@ -25,7 +25,7 @@ struct standard {
 };
 
 /* Without malloc: pages that are never touched cost nothing. */
-static char standard_buffers[STANDARD_COUNT][STANDARD_BUFFER];
+static SYS_SELDOM char standard_buffers[STANDARD_COUNT][STANDARD_BUFFER];
 
 static struct standard standards[STANDARD_COUNT] = {
     {.variable = &stdout, .fd = 1, .buffer = standard_buffers[0]},
