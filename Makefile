@@ -3,6 +3,7 @@
 #   make                build/libmplogshim.so, build/mplogshim
 #   make check          every test (scripts/check)
 #   make bench          ns a line, as ratios against baselines of the same run
+#   make bench-peers    the same of other ways to rotate a log, which scripts/setup peers installs
 #   make fuzz           the fuzzers of tests/fuzz (clang); FUZZ_SECONDS=60 runs each for so long
 #   make install        to $(DESTDIR)$(PREFIX)/lib and /bin
 #
@@ -64,6 +65,7 @@ preload_cxx_programs = $(patsubst tests/%.cc,$(BUILD)/tests/%,$(wildcard tests/p
 preload_libraries = $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/preload/lib*.c))
 account_programs = $(patsubst tests/account/%.c,$(BUILD)/tests/%,$(wildcard tests/account/*.c))
 bench_programs = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
+peer_programs = $(patsubst tests/%.cc,$(BUILD)/tests/%,$(wildcard tests/bench/*.cc))
 programs = $(unit_tests) $(preload_programs) $(preload_cxx_programs) $(preload_libraries) $(account_programs) \
            $(bench_programs)
 
@@ -138,6 +140,14 @@ $(BUILD)/tests/%: tests/account/%.c $(sanitizer)
 	@mkdir -p $(@D)
 	$(COMPILE) -pthread -o $@ $< $(sanitizer) -lz
 
+$(BUILD)/tests/bench/peer_%: tests/bench/peer_%.cc
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(CFLAGS) -Wall -Wextra -Werror -MMD -MP -o $@ $< `pkg-config --cflags --libs $(PEER_PACKAGE)`
+
+$(BUILD)/tests/bench/peer_glog: PEER_PACKAGE = libglog
+$(BUILD)/tests/bench/peer_log4cplus: PEER_PACKAGE = log4cplus
+$(BUILD)/tests/bench/peer_spdlog: PEER_PACKAGE = spdlog
+
 $(BUILD)/tests/%: tests/%.cc
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CFLAGS) -Wall -Wextra -Werror -MMD -MP -o $@ $<
@@ -168,7 +178,10 @@ check:
 	scripts/check
 
 bench: all $(bench_programs)
-	scripts/bench
+	scripts/bench $(BUILD)
+
+bench-peers: all $(bench_programs) $(peer_programs)
+	scripts/bench-peers $(BUILD)
 
 install: all
 	install -d $(DESTDIR)$(libdir)
@@ -182,8 +195,8 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: always all tests fuzz check bench install uninstall clean
+.PHONY: always all tests fuzz check bench bench-peers install uninstall clean
 .SECONDARY:
 
--include $(core:.o=.d) $(preload:.o=.d) $(tool:.o=.d) $(patsubst %,%.d,$(programs:.so=)) \
+-include $(core:.o=.d) $(preload:.o=.d) $(tool:.o=.d) $(patsubst %,%.d,$(programs:.so=) $(peer_programs)) \
          $(fuzz_objects:.o=.d) $(addsuffix .d,$(fuzzers))
