@@ -132,6 +132,11 @@ $(BUILD)/tests/preload/%: tests/preload/%.c $(sanitizer)
 
 $(BUILD)/tests/preload/sandbox: LIBRARIES = -lseccomp
 
+# This one writes through the core itself.
+$(BUILD)/tests/bench/bench_rotation: tests/bench/bench_rotation.c $(core) $(sanitizer)
+	@mkdir -p $(@D)
+	$(COMPILE) $(NO_LTO) -pthread -o $@ $< $(core) $(sanitizer)
+
 $(BUILD)/tests/bench/%: tests/bench/%.c $(sanitizer)
 	@mkdir -p $(@D)
 	$(COMPILE) -pthread -o $@ $< $(sanitizer)

@@ -1,4 +1,4 @@
-"""What scripts/bench and scripts/bench-peers report: the machine, the JSON file and a chart of bars."""
+"""What scripts/bench and scripts/bench-peers have in common: the machine, the JSON file, a chart of bars."""
 
 import json
 import os
@@ -9,6 +9,22 @@ from xml.sax.saxutils import escape
 WIDTH, TITLE_WIDTH, NOTE_WIDTH = 900, 230, 150
 BAR, GAP, TOP = 11, 9, 64
 COLOURS = ("#2f6f9f", "#e08a3c", "#7a9f5f", "#9f6f9f")
+
+
+class Failed(Exception):
+    """A measurement that says nothing: something did not start, or a line is missing."""
+
+
+def clean_environment():
+    return {name: value for name, value in os.environ.items()
+            if not name.startswith("MPLOGSHIM_") and name != "LD_PRELOAD"}
+
+
+def knows_keys(library, keys):
+    """Whether the library takes these keys of a rule."""
+    environment = clean_environment() | {"LD_PRELOAD": library, "MPLOGSHIM_STRICT": "1",
+                                         "MPLOGSHIM_LOGS": f"/nowhere/*.log,{keys}"}
+    return subprocess.run(["true"], env=environment, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def cpu_model():

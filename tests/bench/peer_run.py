@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 
+from bench_report import Failed, clean_environment
 from peer_rows import Place
 
 SLOT = struct.Struct("=5q24x")  # ready, told, begin, end, cpu: peer.h
@@ -18,19 +19,10 @@ PATIENCE = 60  # seconds that anything is waited for
 PR_SET_CHILD_SUBREAPER = 36
 
 
-class Failed(Exception):
-    """A run that says nothing: a process did not start, or the library lost a line."""
-
-
 def adopt_orphans():
     """The library's helpers are nobody's children: here they end as ours, and what they took is known."""
     if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise Failed("prctl")
-
-
-def clean_environment():
-    return {name: value for name, value in os.environ.items()
-            if not name.startswith("MPLOGSHIM_") and name != "LD_PRELOAD"}
 
 
 def wait_until(holds, what):
