@@ -8,6 +8,7 @@
 
 #include "log_locks.h"
 
+#include "acl.h"
 #include "guard.h"
 #include "mode.h"
 #include "name.h"
@@ -22,7 +23,7 @@
 #include <sys/syscall.h>
 
 /* Owner and permissions of a new live file: by the rule, or as the file before. Setuid bits are never copied. */
-static int dress(const struct log *log, int fd, const struct stat *before)
+static int dress(const struct log *log, int fd, int like, const struct stat *before)
 {
     uid_t owner = log->rule->owner != (uid_t)-1 ? log->rule->owner : before->st_uid;
     gid_t group = log->rule->group != (gid_t)-1 ? log->rule->group : before->st_gid;
@@ -38,9 +39,10 @@ static int dress(const struct log *log, int fd, const struct stat *before)
     if (error != 0) {
         return error;
     }
-    return sys.fchmod(fd, log->rule->mode >= 0
-                              ? (mode_t)log->rule->mode
-                              : mode_without(before->st_mode, made.st_uid == owner, made.st_gid == group));
+    if (log->rule->mode >= 0) {
+        return sys.fchmod(fd, (mode_t)log->rule->mode);
+    }
+    return acl_dress(fd, like, before, mode_without(before->st_mode, made.st_uid == owner, made.st_gid == group));
 }
 
 /*
@@ -89,7 +91,7 @@ int log_prepare(const struct log *log, const struct writer *writer, const struct
     if (fd < 0) {
         return fd;
     }
-    error = dress(log, fd, before);
+    error = dress(log, fd, writer->fd, before);
     if (error != 0) {
         sys.close(fd);
         log_remove_prepared(log, name);

@@ -108,6 +108,16 @@ static int real_fchown(int fd, uid_t owner, gid_t group)
     return (int)sys_call(SYS_fchown, fd, owner, group, 0, 0, 0);
 }
 
+static ssize_t real_fgetxattr(int fd, const char *name, void *value, size_t size)
+{
+    return sys_call(SYS_fgetxattr, fd, (long)name, (long)value, (long)size, 0, 0);
+}
+
+static int real_fsetxattr(int fd, const char *name, const void *value, size_t size)
+{
+    return (int)sys_call(SYS_fsetxattr, fd, (long)name, (long)value, (long)size, 0, 0);
+}
+
 static int real_futimens(int fd, const struct timespec times[2])
 {
     return (int)sys_call(SYS_utimensat, fd, 0, (long)times, 0, 0, 0);
@@ -211,10 +221,11 @@ static int real_poll_writable(int fd)
         .openat = real_openat, .close = real_close, .read = real_read, .pread = real_pread, .pwrite = real_pwrite,     \
         .writev = real_writev, .pwritev2 = real_pwritev2, .lseek = real_lseek, .fstat = real_fstat,                    \
         .fstatat = real_fstatat, .birth = real_birth, .readlinkat = real_readlinkat, .ftruncate = real_ftruncate,      \
-        .fchmod = real_fchmod, .fchown = real_fchown, .futimens = real_futimens, .fsync = real_fsync,                  \
-        .renameat2 = real_renameat2, .linkat = real_linkat, .unlinkat = real_unlinkat, .getdents64 = real_getdents64,  \
-        .fcntl = real_fcntl, .flock = real_flock, .dup3 = real_dup3, .clock = real_clock, .sleep = real_sleep,         \
-        .futex = real_futex, .probe = real_probe, .getpid = real_getpid, .poll_writable = real_poll_writable,          \
+        .fchmod = real_fchmod, .fchown = real_fchown, .fgetxattr = real_fgetxattr, .fsetxattr = real_fsetxattr,        \
+        .futimens = real_futimens, .fsync = real_fsync, .renameat2 = real_renameat2, .linkat = real_linkat,            \
+        .unlinkat = real_unlinkat, .getdents64 = real_getdents64, .fcntl = real_fcntl, .flock = real_flock,            \
+        .dup3 = real_dup3, .clock = real_clock, .sleep = real_sleep, .futex = real_futex, .probe = real_probe,         \
+        .getpid = real_getpid, .poll_writable = real_poll_writable,                                                    \
     }
 
 struct sys_calls sys = REAL_CALLS;

@@ -33,6 +33,8 @@ struct sys_calls {
     int (*ftruncate)(int fd, off_t length);
     int (*fchmod)(int fd, mode_t mode);
     int (*fchown)(int fd, uid_t owner, gid_t group);
+    ssize_t (*fgetxattr)(int fd, const char *name, void *value, size_t size);
+    int (*fsetxattr)(int fd, const char *name, const void *value, size_t size);
     int (*futimens)(int fd, const struct timespec times[2]); /* of access, of modification */
     int (*fsync)(int fd);
     int (*renameat2)(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);

@@ -295,6 +295,7 @@ static const int of_the_library[] = {
     SYS_rt_sigpending, SYS_rt_sigtimedwait,
     SYS_rt_sigaction,  SYS_ftruncate,
     SYS_fchmod,        SYS_fchown,
+    SYS_fgetxattr,     SYS_fsetxattr,
     SYS_pwrite64,      SYS_pwritev2,
     SYS_renameat2,     SYS_linkat,
     SYS_unlinkat,      SYS_dup3,
