@@ -14,7 +14,7 @@ static bool has_no_list(ssize_t size)
 
 int acl_dress(int fd, int like, const struct stat *before, mode_t mode)
 {
-    enum { ROOM = 512 }; /* 63 entries; signal stacks are small */
+    enum { ROOM = 256 }; /* 31 entries; signal stacks are small */
     char list[ROOM];
     ssize_t size = sys.fgetxattr(like, list_name, list, sizeof list);
     if (has_no_list(size)) {

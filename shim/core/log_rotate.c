@@ -22,8 +22,9 @@
 #include <linux/fs.h>
 #include <sys/syscall.h>
 
-/* Owner and permissions of a new live file: by the rule, or as the file before. Setuid bits are never copied. */
-static int dress(const struct log *log, int fd, int like, const struct stat *before)
+/* Gives a new live file its owner and group, as far as may be, and tells what permissions of the old one it may have.
+ */
+static __attribute__((noinline)) int give(const struct log *log, int fd, const struct stat *before, mode_t *mode)
 {
     uid_t owner = log->rule->owner != (uid_t)-1 ? log->rule->owner : before->st_uid;
     gid_t group = log->rule->group != (gid_t)-1 ? log->rule->group : before->st_gid;
@@ -36,13 +37,19 @@ static int dress(const struct log *log, int fd, int like, const struct stat *bef
         sys.fchown(fd, (uid_t)-1, group); /* an unprivileged process keeps the group where it may */
     }
     error = sys.fstat(fd, &made);
+    *mode = mode_without(before->st_mode, made.st_uid == owner, made.st_gid == group);
+    return error;
+}
+
+/* Owner and permissions of a new live file: by the rule, or as the file before. Setuid bits are never copied. */
+static int dress(const struct log *log, int fd, int like, const struct stat *before)
+{
+    mode_t mode;
+    int error = give(log, fd, before, &mode);
     if (error != 0) {
         return error;
     }
-    if (log->rule->mode >= 0) {
-        return sys.fchmod(fd, (mode_t)log->rule->mode);
-    }
-    return acl_dress(fd, like, before, mode_without(before->st_mode, made.st_uid == owner, made.st_gid == group));
+    return log->rule->mode >= 0 ? sys.fchmod(fd, (mode_t)log->rule->mode) : acl_dress(fd, like, before, mode);
 }
 
 /*
