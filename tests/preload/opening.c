@@ -1,6 +1,7 @@
 /* However a descriptor of a log came to be, it is managed; and what is no log never is. */
 #include "test.h"
 
+#include <sched.h>
 #include <spawn.h>
 
 #include <sys/sendfile.h>
@@ -33,6 +34,56 @@ static void check_unmanaged(int fd, const char *name)
     snprintf(wanted, sizeof wanted, "%sthe same file\n", filler);
     CHECK_TEXT(content(name) + before, wanted);
     free(filler);
+}
+
+static void *opens_after_the_first_thread(void *null)
+{
+    char path[40];
+    sprintf(path, "/proc/self/fd/%d", *(int *)null);
+    while (access(path, F_OK) == 0) {
+        usleep(1000); /* the first thread has its descriptors until its end */
+    }
+    check_managed(open("app.log", O_WRONLY | O_CREAT | O_APPEND, 0644), "app.log");
+    _exit(0);
+}
+
+static void first_thread_ended(void)
+{
+    int status = -1;
+    static int null;
+    null = open("/dev/null", O_RDONLY);
+    pid_t child = fork();
+    if (child == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, opens_after_the_first_thread, &null);
+        pthread_exit(NULL);
+    }
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    CHECK_EQUAL(status, 0);
+}
+
+static int shared_number;
+
+/* Opens another file by the number that is the log's in the other threads. */
+static void *opens_on_its_own(void *unused)
+{
+    CHECK_EQUAL(unshare(CLONE_FILES), 0);
+    CHECK_EQUAL(raw_syscall(SYS_close, shared_number), 0);
+    CHECK_EQUAL(open("plain", O_WRONLY | O_CREAT | O_TRUNC, 0644), shared_number);
+    write_text(shared_number, "plain\n");
+    return unused;
+}
+
+static void own_descriptors_of_a_thread(void)
+{
+    pthread_t thread;
+    shared_number = open_log("app.log");
+    write_text(shared_number, "log\n");
+    CHECK_EQUAL(pthread_create(&thread, NULL, opens_on_its_own, NULL), 0);
+    CHECK_EQUAL(pthread_join(thread, NULL), 0);
+    write_text(shared_number, "log\n");
+    CHECK_TEXT(content("plain"), "plain\n");
+    CHECK_TEXT(history("app.log"), "log\nlog\n");
 }
 
 static void truncate_rotates(void)
@@ -382,6 +433,8 @@ int main(int count, char **arguments)
     static const char *const ignore[] = {"MPLOGSHIM_TRUNCATE=ignore", NULL};
     static const char *const allow[] = {"MPLOGSHIM_TRUNCATE=allow", NULL};
     static const struct test tests[] = {
+        {"a_log_opened_when_the_first_thread_has_ended_is_managed", RULES, first_thread_ended, NULL, NULL},
+        {"a_thread_with_descriptors_of_its_own_opens_what_it_names", RULES, own_descriptors_of_a_thread, NULL, NULL},
         {"o_trunc_rotates_by_default", "*.log", truncate_rotates, NULL, NULL},
         {"a_log_opened_to_be_truncated_takes_copies", "*.log", truncated_takes_copies, NULL, NULL},
         {"o_trunc_appends_with_truncate_ignore", "app.log", truncate_ignored, ignore, NULL},
