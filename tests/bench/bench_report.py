@@ -6,7 +6,7 @@ import platform
 import subprocess
 from xml.sax.saxutils import escape
 
-WIDTH, TITLE_WIDTH, NOTE_WIDTH = 900, 230, 150
+WIDTH, TITLE_WIDTH, NOTE_WIDTH = 960, 230, 250
 BAR, GAP, TOP = 11, 9, 64
 COLOURS = ("#2f6f9f", "#e08a3c", "#7a9f5f", "#9f6f9f")
 

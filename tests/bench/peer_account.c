@@ -26,13 +26,26 @@ static struct account accounts[WRITERS_MOST + 1];
 static unsigned writers, length;
 static unsigned long doubled, strange;
 
+/* Takes "NAME=NUMBER" from *text. Not by sscanf, which measures the whole rest of the file first. */
+static bool take(const char **text, const char *name, unsigned *number)
+{
+    char *end;
+    size_t size = strlen(name);
+    if (strncmp(*text, name, size) != 0)
+        return false;
+    unsigned long value = strtoul(*text + size, &end, 10);
+    *number = value <= UINT32_MAX ? (unsigned)value : 0;
+    *text = end;
+    return true;
+}
+
 /* Where it is noted what was found of the line whose beginning is at `text`, or NULL; *writer and *number are its. */
 static unsigned char *note_of(const char *text, unsigned *writer, unsigned *number)
 {
     unsigned given;
-    int head = 0;
-    if (sscanf(text, "w=%u n=%u len=%u%n", writer, number, &given, &head) != 3 || text[head] != ' ' ||
-        given != length || *writer < 1 || *writer > writers || *number < 1 || *number > accounts[*writer].told + 1)
+    if (!take(&text, "w=", writer) || !take(&text, " n=", number) || !take(&text, " len=", &given) || *text != ' ')
+        return NULL;
+    if (given != length || *writer < 1 || *writer > writers || *number < 1 || *number > accounts[*writer].told + 1)
         return NULL;
     return &accounts[*writer].found[*number];
 }

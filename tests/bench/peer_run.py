@@ -101,21 +101,25 @@ class Run:
         with open(self.place.path("stop"), "wb"):
             pass
         self.cpu += sum(self.wait(other) for other in self.others) * 1e9
-        end = time.monotonic_ns()
-        self.settle()
-        return end if self.row.logger else 0
+        return time.monotonic_ns() if self.row.logger else 0
 
     def settle(self):
-        """Numbering and what else the helper does is the library's work too."""
+        """The library's helper does its work: every archive has its name. What that takes is the library's too."""
         if not self.row.keys:
             return
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        environment = {name: value for name, value in self.environment.items() if name != "LD_PRELOAD"}
-        command = os.path.join(os.path.dirname(self.place.library), "mplogshim")
-        subprocess.run([command, "settle", self.place.log], env=environment, check=True, stdout=subprocess.DEVNULL)
+        wait_until(lambda: not any(name.endswith(".pending") for name in os.listdir(self.place.logs)), "the helper")
         end_orphans()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.cpu += (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e9
+
+    def settle_at_once(self):
+        """What killed writers left behind: as the next process to open the log would find it."""
+        if not self.row.keys:
+            return
+        environment = {name: value for name, value in self.environment.items() if name != "LD_PRELOAD"}
+        command = os.path.join(os.path.dirname(self.place.library), "mplogshim")
+        subprocess.run([command, "settle", self.place.log], env=environment, check=True, stdout=subprocess.DEVNULL)
 
     def account(self, killed=False):
         """What this repository promises must hold; the others are as they are."""
@@ -131,6 +135,7 @@ class Run:
     def measure(self):
         os.close(self.go)
         end = self.finish()
+        self.settle()
         if any(writer.returncode != 0 for writer in self.writers):
             raise Failed(f"a writer of {self.row.name} failed")
         slots = self.slots()
@@ -146,6 +151,7 @@ class Run:
         wait_until(lambda: sum(slot[1] for slot in self.slots()) >= moment or self.ended(), "a moment to kill")
         self.kill(self.others if self.row.logger else self.writers)
         self.finish()
+        self.settle_at_once()
         return self.account(killed=True)
 
 
