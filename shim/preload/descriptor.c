@@ -95,7 +95,7 @@ void descriptor_set_state(int fd, uintptr_t state)
         return; /* no memory: it stays unknown and is looked at each time */
     }
     int highest = highest_managed;
-    while (state > DESCRIPTOR_LOCK && fd > highest && !atomic_compare_exchange_weak(&highest_managed, &highest, fd)) {
+    while (state >= DESCRIPTOR_LOCK && fd > highest && !atomic_compare_exchange_weak(&highest_managed, &highest, fd)) {
     }
     __atomic_store_n(&page[fd % PAGE_WORDS], state, __ATOMIC_RELEASE);
 }

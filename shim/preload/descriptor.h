@@ -77,6 +77,9 @@ void descriptor_follow(int fd);
  */
 int descriptor_open(int directory, const char *path, int flags, mode_t mode);
 
+/* libc opened `path`, which is no log, by itself: what the table says of the number is over. */
+void descriptor_opened(int fd, const char *path);
+
 /*
  * The flags for an open of `path` that is made where the shim is not, in a vfork child or by posix_spawn: of a log,
  * nothing is overwritten.

@@ -78,6 +78,14 @@ static enum truncated truncated(int directory, const char *path, int flags)
     return is_new ? TRUNCATED_NEW : TRUNCATED_OTHER;
 }
 
+void descriptor_opened(int fd, const char *path)
+{
+    descriptor_forget(fd);
+    if (descriptor_active() && names_lock_file(path) && !descriptor_foreign_memory()) {
+        descriptor_set_state(fd, DESCRIPTOR_LOCK);
+    }
+}
+
 int descriptor_open(int directory, const char *path, int flags, mode_t mode)
 {
     bool writing = opens_for_writing(path, flags);

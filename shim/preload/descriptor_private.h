@@ -40,6 +40,7 @@ void descriptor_set_state(int fd, uintptr_t state);
 struct writer *descriptor_writer(int fd);
 /* What was known to be no log is looked at anew. */
 void descriptor_forget_plain(int fd);
+/* The highest number that was ever a log's or a lock file's; -1: none was. */
 int descriptor_highest_managed(void);
 
 /*
