@@ -5,6 +5,7 @@
 #include "log_record.h"
 
 #include "line.h"
+#include "log_lockless.h"
 #include "log_locks.h"
 #include "log_private.h"
 #include "sys.h"
@@ -188,7 +189,40 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
     }
     piece = log->trouble[TROUBLE_ROTATE] || log->kept ? length : piece;
     guard_pages(log, writer, size, piece);
+    lockless_looked(log, writer);
     return (ssize_t)piece;
+}
+
+void record_wrote(struct log *log, struct writer *writer, const struct record *record, size_t written)
+{
+    note_line_state(writer, record, written);
+    if (record->error == -ENOSPC || record->error == -EDQUOT || record->error == -EIO) {
+        log_failed(log, TROUBLE_WRITE, "write", record->error);
+    } else if (record->error == 0) {
+        log_succeeded(log, TROUBLE_WRITE);
+    }
+}
+
+/*
+ * With the thread lock held: takes the file lock and makes room, unless neither is needed. Bytes to write, or -errno.
+ */
+static ssize_t prepare(struct log *log, struct writer *writer, struct record *record, size_t written)
+{
+    ssize_t rest = (ssize_t)(record->length - written);
+    if (lockless_may_write(log, writer, record->length)) {
+        return rest;
+    }
+    if (log_lock_file(log) == 0) {
+        return make_room(log, writer, record, written);
+    }
+    int64_t generation = log->lock.fd < 0 ? -1 : lockfile_generation(&log->lock);
+    if (generation == writer->generation) {
+        lockless_looked(log, writer);
+    } else if (log->lock.fd >= 0) { /* without the lock, but not into an archive */
+        int error = log_look_again(log, writer, generation);
+        return error != 0 ? error : rest;
+    }
+    return rest;
 }
 
 /*
@@ -199,13 +233,7 @@ ssize_t record_write(struct log *log, struct writer *writer, struct record *reco
 {
     size_t written = 0;
     while (written < record->length && record->error == 0 && !record->cut) {
-        ssize_t piece = (ssize_t)(record->length - written);
-        if (log_lock_file(log) == 0) {
-            piece = make_room(log, writer, record, written);
-        } else if (log->lock.fd >= 0 && lockfile_generation(&log->lock) != writer->generation) {
-            int error = log_look_again(log, writer, lockfile_generation(&log->lock));
-            piece = error != 0 ? error : piece; /* without the lock, but not into an archive */
-        }
+        ssize_t piece = prepare(log, writer, record, written);
         if (piece < 0) {
             log_unlock_file(log);
             return written > 0 ? (ssize_t)written : piece;
@@ -213,11 +241,6 @@ ssize_t record_write(struct log *log, struct writer *writer, struct record *reco
         written += write_bytes(writer->fd, record, written, (size_t)piece);
         log_unlock_file(log);
     }
-    note_line_state(writer, record, written);
-    if (record->error == -ENOSPC || record->error == -EDQUOT || record->error == -EIO) {
-        log_failed(log, TROUBLE_WRITE, "write", record->error);
-    } else if (record->error == 0) {
-        log_succeeded(log, TROUBLE_WRITE);
-    }
+    record_wrote(log, writer, record, written);
     return (ssize_t)written;
 }

@@ -5,6 +5,7 @@
 
 #include "guard.h"
 #include "log_helper.h"
+#include "log_lockless.h"
 #include "own.h"
 #include "sys.h"
 
@@ -158,6 +159,7 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     log->directory.fd = log->lock_directory.fd = log->lock.fd = -1;
     log->generation = log->proved = -1;
     log->path_hash = hash;
+    lockless_start(log, fd);
     int error = log_open_directories(log);
     error = error != 0 ? error : log_open_lock(log, fd, status);
     if (error != 0) {
@@ -391,6 +393,7 @@ void log_forked(void)
         logs[i]->mutex = 0;
         logs[i]->locked = false;
         logs[i]->proved = -1;
+        logs[i]->looked = -1;
         logs[i]->unsettled = false; /* the parent sees to it */
     }
     for (size_t i = 0; i < writer_count; i++) {

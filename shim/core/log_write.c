@@ -5,6 +5,7 @@
 
 #include "line.h"
 #include "log_helper.h"
+#include "log_lockless.h"
 #include "log_locks.h"
 #include "log_record.h"
 #include "sys.h"
@@ -185,7 +186,10 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
     if (log == NULL) {
         return -ESTALE;
     }
-    ssize_t result = write_as_writer(log, writer, fd, vector, count, offset, flags, hold);
+    ssize_t result;
+    if (offset >= 0 || flags != 0 || !lockless_write(writer, fd, vector, count, &result)) {
+        result = write_as_writer(log, writer, fd, vector, count, offset, flags, hold);
+    }
     log_helper_call(log);
     return result;
 }

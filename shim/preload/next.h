@@ -7,23 +7,14 @@
 #ifndef MPLOGSHIM_NEXT_H
 #define MPLOGSHIM_NEXT_H
 
-#include <link.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "core/symbol.h"
 
-/* What is needed of a loaded library to look a name up in it. */
-struct next_library {
-    uintptr_t base;
-    const ElfW(Sym) * symbols;
-    const char *names;
-    const ElfW(Half) * versions; /* or NULL */
-    const uint32_t *hash;
-};
+#include <stddef.h>
 
 enum { NEXT_LIBRARIES = 64 };
 struct next {
     size_t count;
-    struct next_library libraries[NEXT_LIBRARIES];
+    struct symbol_table libraries[NEXT_LIBRARIES];
 };
 
 /*
