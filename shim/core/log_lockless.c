@@ -82,13 +82,12 @@ bool lockless_write(struct writer *writer, int fd, const struct iovec *vector, i
     return true;
 }
 
-static bool is_due(const struct log *log, const struct writer *writer, off_t size, size_t length)
+/* Whether a rotation may be due, for which the lock is wanted. */
+static bool may_be_due(const struct log *log, off_t size, size_t length)
 {
     uint64_t max_bytes = log->policy.max_bytes;
-    bool midline = writer->midline > 0 && writer->midline < LOG_HOLD_MAX;
     bool full = max_bytes > 0 && (uint64_t)size + length > max_bytes;
-    bool passed = log->policy.period.unit != PERIOD_NONE && log_clock() >= log->boundary;
-    return (full || passed) && !midline;
+    return full || (log->policy.period.unit != PERIOD_NONE && log_clock() >= log->boundary);
 }
 
 /* Once a second everything is looked at under the lock. So is an empty file, and whatever there is some trouble with.
@@ -101,7 +100,7 @@ static bool look(const struct log *log, const struct writer *writer, size_t leng
         return false;
     }
     off_t size = sys.lseek(writer->fd, 0, SEEK_END);
-    return size > 0 && !is_due(log, writer, size, length);
+    return size > 0 && !may_be_due(log, size, length);
 }
 
 bool lockless_may_write(struct log *log, const struct writer *writer, size_t length)

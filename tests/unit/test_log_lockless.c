@@ -163,6 +163,25 @@ static void who_has_not_looked_yet_loses_nothing(void **state)
     assert_true(history_is_settled(scene.directory));
 }
 
+/* What is still being written to is not compressed. */
+static void what_is_written_late_is_compressed_as_well(void **state)
+{
+    (void)state;
+    scene.rule.policy.compress = 1;
+    begin(3 * LINE_LENGTH);
+    assert_true(scene_write_lines(&scene, 1, 3));
+    other_process_writes(4, 4);
+    scene_settle(&scene);
+    assert_true(scene_write_lines(&scene, 5, 6));
+    assert_int_equal(temporary_length(scene.directory, "app.log.1"), 5 * LINE_LENGTH);
+    tick += 1000000;
+    assert_true(scene_write_lines(&scene, 7, 7));
+    scene_settle(&scene);
+    assert_int_equal(temporary_length(scene.directory, "app.log.1"), -1);
+    assert_true(temporary_length(scene.directory, "app.log.1.gz") > 0);
+    assert_true(history_is_settled(scene.directory));
+}
+
 static void a_record_larger_than_a_file_is_split_under_the_lock(void **state)
 {
     char text[10 * LINE_LENGTH + 1];
@@ -190,7 +209,8 @@ static void lines_in_pieces_stay_together(void **state)
     assert_int_equal(scene_append(scene.writer, "05 .......\n", HOLD_REST), 11);
     assert_int_equal(scene_append(scene.writer, "line ", HOLD_NONE), 5);
     tick += 1000000;
-    assert_int_equal(scene_append(scene.writer, "000006 .......\n", HOLD_NONE), 15); /* due, but in mid-line */
+    assert_int_equal(scene_append(scene.writer, "0000", HOLD_NONE), 4); /* due, but in mid-line */
+    assert_int_equal(scene_append(scene.writer, "06 .......\n", HOLD_NONE), 11);
     assert_int_equal(temporary_length(scene.directory, LOG_NAME), 3 * LINE_LENGTH);
     tick += 1000000;
     assert_true(scene_write_lines(&scene, 7, 7));
@@ -243,6 +263,11 @@ static void an_error_of_the_write_is_told_and_ends(void **state)
     assert_int_equal(scene_events(&scene, "write_failed"), 1);
     assert_int_equal(dup3(before, scene.fd, O_CLOEXEC), scene.fd);
     assert_true(scene_write_lines(&scene, 3, 4));
+    assert_int_equal(dup3(full, scene.fd, O_CLOEXEC), scene.fd);
+    scene_pass(2);
+    assert_int_equal(scene_write(&scene, 5), -ENOSPC);
+    assert_int_equal(scene_events(&scene, "write_failed"), 2);
+    assert_int_equal(dup3(before, scene.fd, O_CLOEXEC), scene.fd);
     close(full);
     close(before);
     assert_history(4);
@@ -255,6 +280,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(once_a_second_everything_is_looked_at_under_the_lock, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_is_full_is_rotated_in_the_next_tick, setup, teardown),
         cmocka_unit_test_setup_teardown(who_has_not_looked_yet_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_written_late_is_compressed_as_well, setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_larger_than_a_file_is_split_under_the_lock, setup, teardown),
         cmocka_unit_test_setup_teardown(lines_in_pieces_stay_together, setup, teardown),
         cmocka_unit_test_setup_teardown(a_boundary_that_is_passed_rotates_in_the_next_tick, setup, teardown),
