@@ -4,6 +4,7 @@
 #   make check          every test (scripts/check)
 #   make bench          ns a line, as ratios against baselines of the same run
 #   make bench-peers    the same of other ways to rotate a log, which scripts/setup peers installs
+#   make bench-results  installs those, runs both, and puts the figures into README and tests/bench: 15 minutes
 #   make fuzz           the fuzzers of tests/fuzz (clang); FUZZ_SECONDS=60 runs each for so long
 #   make install        to $(DESTDIR)$(PREFIX)/lib and /bin
 #
@@ -188,6 +189,13 @@ bench: all $(bench_programs)
 bench-peers: all $(bench_programs) $(peer_programs)
 	scripts/bench-peers $(BUILD)
 
+# One after the other, whatever -j says.
+bench-results:
+	BUILD=$(BUILD) scripts/setup peers
+	$(MAKE) bench
+	$(MAKE) bench-peers
+	scripts/bench-readme $(BUILD)
+
 install: all
 	install -d $(DESTDIR)$(libdir)
 	install -m 0755 $(BUILD)/libmplogshim.so $(DESTDIR)$(libdir)/libmplogshim.so
@@ -200,7 +208,7 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: always all tests fuzz check bench bench-peers install uninstall clean
+.PHONY: always all tests fuzz check bench bench-peers bench-results install uninstall clean
 .SECONDARY:
 
 -include $(core:.o=.d) $(preload:.o=.d) $(tool:.o=.d) $(patsubst %,%.d,$(programs:.so=) $(peer_programs)) \
