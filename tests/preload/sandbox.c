@@ -20,40 +20,22 @@
  * with threads need it too; opening is refused there, and all else kills.
  */
 static const int allowed[] = {
-    SYS_brk,
-    SYS_clock_gettime,
-    SYS_clock_nanosleep,
-    SYS_close,
-    SYS_exit,
-    SYS_exit_group,
-    SYS_futex,
-    SYS_getpid,
-    SYS_gettid,
-    SYS_getrandom,
-    SYS_madvise,
-    SYS_mmap,
-    SYS_mremap,
-    SYS_munmap,
-    SYS_nanosleep,
-    SYS_poll,
-    SYS_ppoll,
-    SYS_read,
-    SYS_select,
-    SYS_pselect6,
-    SYS_rt_sigprocmask,
-    SYS_rt_sigreturn,
-    SYS_shutdown,
-    SYS_write,
-    SYS_writev,
-    SYS_mprotect,
-    SYS_rseq,
-    SYS_gettimeofday,
-    SYS_getuid,
-    SYS_restart_syscall,
-    SYS_sched_yield,
-    SYS_set_robust_list,
+    SYS_brk,          SYS_clock_gettime, SYS_clock_nanosleep, SYS_close,          SYS_exit,
+    SYS_exit_group,   SYS_futex,         SYS_getpid,          SYS_gettid,         SYS_getrandom,
+    SYS_madvise,      SYS_mmap,          SYS_mremap,          SYS_munmap,         SYS_nanosleep,
+    SYS_ppoll,        SYS_read,          SYS_pselect6,        SYS_rt_sigprocmask, SYS_rt_sigreturn,
+    SYS_shutdown,     SYS_write,         SYS_writev,          SYS_mprotect,       SYS_rseq,
+    SYS_gettimeofday, SYS_getuid,        SYS_restart_syscall, SYS_sched_yield,    SYS_set_robust_list,
+#ifdef __x86_64__ /* calls that newer architectures do not have */
+    SYS_poll,         SYS_select,
+#endif
 };
-static const int refused[] = {SYS_open, SYS_openat, SYS_stat, SYS_lstat, SYS_fstat, SYS_newfstatat, SYS_shmget};
+static const int refused[] = {
+    SYS_openat, SYS_fstat, SYS_newfstatat, SYS_shmget,
+#ifdef __x86_64__
+    SYS_open,   SYS_stat,  SYS_lstat,
+#endif
+};
 
 enum { FILTER_SIZE = 256 };
 
@@ -277,10 +259,14 @@ static void vfork_child_sandboxed(void)
 
 /* What loading a program and its own writing need; the library asks for more. */
 static const int of_a_plain_writer[] = {
-    SYS_execve,     SYS_brk,     SYS_mmap,      SYS_mprotect,        SYS_munmap,          SYS_openat,
-    SYS_read,       SYS_pread64, SYS_close,     SYS_fstat,           SYS_newfstatat,      SYS_access,
-    SYS_arch_prctl, SYS_rseq,    SYS_prlimit64, SYS_set_tid_address, SYS_set_robust_list, SYS_getrandom,
-    SYS_write,      SYS_writev,  SYS_futex,     SYS_exit_group,      SYS_restart_syscall,
+    SYS_execve,          SYS_brk,        SYS_mmap,  SYS_mprotect,   SYS_munmap, SYS_openat,     SYS_read,
+    SYS_pread64,         SYS_close,      SYS_fstat, SYS_newfstatat, SYS_rseq,   SYS_prlimit64,  SYS_set_tid_address,
+    SYS_set_robust_list, SYS_getrandom,  SYS_write, SYS_writev,     SYS_futex,  SYS_exit_group, SYS_restart_syscall,
+#ifdef __x86_64__
+    SYS_access,          SYS_arch_prctl,
+#else
+    SYS_faccessat,
+#endif
 };
 
 /*
