@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 
 WIDTH, TITLE_WIDTH, NOTE_WIDTH = 960, 230, 250
 BAR, GAP, TOP = 11, 9, 64
+SMALL = 'font-size="9" fill="#555"'
 COLOURS = ("#2f6f9f", "#e08a3c", "#7a9f5f", "#9f6f9f")
 
 
@@ -104,7 +105,7 @@ def write_chart(path, title, subtitle, series, rows, most):
                 continue
             width = min(value, most) * scale
             parts.append(bar(TITLE_WIDTH, y + j * BAR, width, COLOURS[j]))
-            parts.append(text(TITLE_WIDTH + width + 4, y + j * BAR + 9, f"{value:.2f}", style='font-size="9" fill="#555"'))
+            parts.append(text(TITLE_WIDTH + width + 4, y + j * BAR + 9, f"{value:.2f}", style=SMALL))
     parts.append(f'<line x1="{one:.0f}" y1="{TOP}" x2="{one:.0f}" y2="{bottom}" stroke="#999" stroke-dasharray="3 3"/>')
     with open(path, "w", encoding="utf-8") as output:
         output.write(f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{bottom + 10}" '

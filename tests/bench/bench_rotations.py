@@ -29,8 +29,8 @@ def run(words, environment):
 
 def measure_times(program, log):
     """Microseconds under the lock, and those of making the new file in them."""
-    pairs = [tuple(map(int, line.split())) for line in run([program, log, str(ROTATIONS)], clean_environment()).splitlines()]
-    return [statistics.median(values) / 1000 for values in zip(*pairs)]
+    lines = run([program, log, str(ROTATIONS)], clean_environment()).splitlines()
+    return [statistics.median(values) / 1000 for values in zip(*(map(int, line.split()) for line in lines))]
 
 
 def count_calls(trace):
