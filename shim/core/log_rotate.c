@@ -337,6 +337,9 @@ int log_rotate(struct log *log, struct writer *writer)
     if (guard_foreign_process()) {
         return -EAGAIN; /* its descriptors are not its parent's, and the memory is */
     }
+    if (!log->locked) {
+        return -EAGAIN; /* the lock file was found replaced, and the new one was not to be locked */
+    }
     if (log->kept && log_ask_keeper(log)) {
         return -EINPROGRESS;
     }

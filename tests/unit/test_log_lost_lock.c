@@ -221,6 +221,40 @@ static void live_file_that_is_moved_in_the_middle_of_a_rotation_is_no_failure(vo
     assert_int_equal(scene_events(&scene, "rotate_failed"), 0);
 }
 
+/* The lock file that took the place of the deleted one is held by somebody who is stopped. */
+static int held_unless_deleted(int fd, int command, long argument)
+{
+    struct stat status;
+    bool locks = command == F_SETLK && ((const struct flock *)argument)->l_type == F_WRLCK;
+    return locks && fstat(fd, &status) == 0 && status.st_nlink > 0 ? -EAGAIN : sys_real.fcntl(fd, command, argument);
+}
+
+static int count_swaps(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    interruptions += flags == RENAME_EXCHANGE;
+    return sys_real.renameat2(from_dir, from, to_dir, to, flags);
+}
+
+static void nothing_is_rotated_without_the_lock(void **state)
+{
+    (void)state;
+    interruptions = 0;
+    sys.renameat2 = count_swaps;
+    assert_true(scene_write_lines(&scene, 1, 3));
+    assert_int_equal(unlink(temporary_path(scene.directory, LOCK_NAME).text), 0);
+    scene_pass(2);
+    sys.fcntl = held_unless_deleted;
+    assert_true(scene_write_lines(&scene, 4, 6));
+    assert_int_equal(interruptions, 0);
+    assert_int_equal(scene_events(&scene, "lock_timeout"), 1);
+    sys.fcntl = sys_real.fcntl;
+    scene_pass(2);
+    assert_true(scene_write_lines(&scene, 7, 8));
+    assert_int_equal(interruptions, 1);
+    scene_settle(&scene);
+    assert_true(history_holds(scene.directory, 8, 0));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -233,6 +267,7 @@ int main(void)
         TEST(archive_that_somebody_looks_at_is_not_removed_without_rename_flags),
         TEST(nothing_is_rotated_under_a_lock_file_that_was_deleted),
         TEST(truncation_that_rotates_does_so_under_the_next_lock_file),
+        TEST(nothing_is_rotated_without_the_lock),
         TEST(live_file_that_is_moved_in_the_middle_of_a_rotation_is_no_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
