@@ -79,7 +79,7 @@ static void start(void)
     int ends[2];
     lockfile.directory = rights_directory();
     shown = openat(lockfile.directory, "app.log", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    require(fstat(shown, &log) == 0 && lockfile_open(&lockfile, &log) == 0);
+    require(fstat(shown, &log) == 0 && lockfile_open(&lockfile, -1, &log) == 0);
     listen_as_keeper();
     require(lockfile_write(&lockfile, LOCKFILE_KEEPER, (int64_t)keeper.number) == 0);
     require(pipe2(ends, O_CLOEXEC) == 0);

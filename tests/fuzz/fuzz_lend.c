@@ -51,7 +51,7 @@ static void start(void)
     settle.lock = &lockfile;
     lockfile.directory = settle.directory;
     close(at(LIVE, O_WRONLY | O_CREAT));
-    require(fstatat(settle.directory, LIVE, &log, 0) == 0 && lockfile_open(&lockfile, &log) == 0);
+    require(fstatat(settle.directory, LIVE, &log, 0) == 0 && lockfile_open(&lockfile, -1, &log) == 0);
 
     DIR *tasks = opendir("/proc/self/task");
     require(tasks != NULL);

@@ -119,7 +119,7 @@ static inline int log_memory_settle(const struct policy *policy)
     lock.directory = settle.directory;
     memory.fault = fault;
     require(settle.directory >= 0 && guard_enter());
-    int result = lockfile_open(&lock, NULL);
+    int result = lockfile_open(&lock, -1, NULL);
     for (int pass = 0; pass < PASSES && result == 0; pass++) {
         result = settle_pass(&settle);
         if (result == SETTLE_DONE) {

@@ -185,9 +185,12 @@ static void access_list_as_before(void)
     };
     unsigned char got[256];
     struct stat status;
-    int fd = open("app.log", O_WRONLY | O_CREAT | O_APPEND, 0600);
-    CHECK_EQUAL(fsetxattr(fd, name, list, sizeof list, 0), 0);
+    CHECK_EQUAL(mknod("app.log", S_IFREG | 0600, 0), 0);
+    CHECK_EQUAL(setxattr("app.log", name, list, sizeof list, 0), 0);
+    int fd = open("app.log", O_WRONLY | O_APPEND);
     write_text(fd, lines_of(100, "first"));
+    CHECK_EQUAL(getxattr(".app.log.lock", name, got, sizeof got), sizeof list);
+    CHECK_EQUAL(memcmp(got, list, sizeof list), 0);
     write_text(fd, "second\n");
     settle("app.log");
     CHECK_EQUAL(archives("app.log"), 1);
