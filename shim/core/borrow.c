@@ -24,9 +24,25 @@ unsigned borrow_name(uint64_t number, char *name)
     return 1 + (unsigned)diag_format(name + 1, BORROW_NAME_SIZE - 1, "mplogshim/%llu", (unsigned long long)number);
 }
 
+enum { PATIENCE_NS = 250000000 }; /* for each step */
+
+/*
+ * A call on a socket that has a timeout is not restarted after a signal, whatever the handler's flags are. It is made
+ * again, for as long as it may take without signals.
+ */
+static long call_again(long call, int fd, long a, long b)
+{
+    long result;
+    int64_t deadline = sys_now(CLOCK_MONOTONIC) + PATIENCE_NS;
+    do {
+        result = sys_call(call, fd, a, b, 0, 0, 0);
+    } while (result == -EINTR && sys_now(CLOCK_MONOTONIC) < deadline);
+    return result;
+}
+
 static int set_timeouts(int fd)
 {
-    const struct timeval limit = {.tv_usec = 250000};
+    const struct timeval limit = {.tv_usec = PATIENCE_NS / 1000};
     long error = sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, (long)&limit, sizeof limit, 0);
     return error != 0 ? (int)error
                       : (int)sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, (long)&limit, sizeof limit, 0);
@@ -59,7 +75,7 @@ static int connect_to_keeper(int lock)
         return fd;
     }
     int error = set_timeouts(fd);
-    error = error != 0 ? error : (int)sys_call(SYS_connect, fd, (long)&address, size, 0, 0, 0);
+    error = error != 0 ? error : (int)call_again(SYS_connect, fd, (long)&address, size);
     error = error != 0 ? error : check_peer(fd);
     if (error != 0) {
         sys.close(fd);
@@ -68,7 +84,7 @@ static int connect_to_keeper(int lock)
     return fd;
 }
 
-/* A message of one byte, with room for one descriptor. */
+/* A message of one byte, with room for one descriptor: CMSG_SPACE has room for two, and the other would stay open. */
 struct message {
     struct msghdr header;
     struct iovec piece;
@@ -87,7 +103,7 @@ static void prepare(struct message *message, char byte)
     message->header = (struct msghdr){.msg_iov = &message->piece,
                                       .msg_iovlen = 1,
                                       .msg_control = &message->control,
-                                      .msg_controllen = sizeof message->control};
+                                      .msg_controllen = CMSG_LEN(sizeof(int))};
 }
 
 static int show(int keeper, char what, int fd)
@@ -97,7 +113,7 @@ static int show(int keeper, char what, int fd)
     message.control.head =
         (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)};
     memcpy(CMSG_DATA(&message.control.head), &fd, sizeof fd);
-    long sent = sys_call(SYS_sendmsg, keeper, (long)&message.header, MSG_NOSIGNAL, 0, 0, 0);
+    long sent = call_again(SYS_sendmsg, keeper, (long)&message.header, MSG_NOSIGNAL);
     return sent < 0 ? (int)sent : 0;
 }
 
@@ -106,7 +122,7 @@ static int receive(int keeper)
     int fd;
     struct message message;
     prepare(&message, '\0');
-    long got = sys_call(SYS_recvmsg, keeper, (long)&message.header, MSG_CMSG_CLOEXEC, 0, 0, 0);
+    long got = call_again(SYS_recvmsg, keeper, (long)&message.header, MSG_CMSG_CLOEXEC);
     if (got < 0) {
         return (int)got;
     }

@@ -16,6 +16,7 @@
 
 enum rule_naming { NAMING_NUMBER, NAMING_TIME };
 enum rule_lines { LINES_WHOLE, LINES_STRICT, LINES_OFF };
+enum rule_lock { RULE_LOCK_WRITE, RULE_LOCK_ROTATE };
 enum rule_truncate { TRUNCATE_ROTATE, TRUNCATE_IGNORE, TRUNCATE_ALLOW };
 
 /* When to rotate and what to keep: the part of a rule that the first process to attach records for all (policy.h). */
@@ -34,6 +35,7 @@ struct rule {
     const char *pattern;      /* absolute and normalised: no "//", "." or ".." */
     const char *pattern_real; /* the same with its leading literal components resolved; may be pattern itself */
     struct policy policy;
+    enum rule_lock lock;
     enum rule_lines lines;
     enum rule_truncate truncate;
     int mode;                 /* permission bits, or -1 */

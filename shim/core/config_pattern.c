@@ -110,12 +110,32 @@ static size_t literal_prefix(const char *pattern, char path[PATH_MAX])
     return used;
 }
 
+/* Whether every component of a path exists and none is a symbolic link: then it is its own real path. */
+static bool is_real(char *path)
+{
+    struct stat status;
+    bool real = true;
+    for (char *end = path; real && *end != '\0';) {
+        end += 1 + strcspn(end + 1, "/");
+        char after = *end;
+        *end = '\0';
+        real = sys.fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISLNK(status.st_mode);
+        *end = after;
+    }
+    return real;
+}
+
 /*
  * The real path of `path` as /proc tells the paths of descriptors: that is what it will be compared with. Unlike
- * realpath(3), this never allocates. False if the path does not exist or /proc is not there.
+ * realpath(3), this never allocates. False if the path does not exist or /proc is not there. Mostly there is no link in
+ * it, which costs a tenth of what /proc does.
  */
-static bool resolve(const char *path, char real[PATH_MAX])
+static bool resolve(char *path, char real[PATH_MAX])
 {
+    if (is_real(path)) {
+        strcpy(real, path);
+        return true;
+    }
     int fd = sys.openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
     if (fd < 0)
         return false;

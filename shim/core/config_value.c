@@ -110,6 +110,15 @@ static enum config_verdict parse_owner(const char *text, struct rule *rule)
     return good_if(config_parse_owner(text, &rule->owner, &rule->group));
 }
 
+static enum config_verdict parse_lock(const char *text, struct rule *rule)
+{
+    static const char *const words[] = {[RULE_LOCK_WRITE] = "write", [RULE_LOCK_ROTATE] = "rotate", NULL};
+    int word = find_word(words, text);
+    if (word >= 0)
+        rule->lock = (enum rule_lock)word;
+    return good_if(word >= 0);
+}
+
 static enum config_verdict parse_lock_timeout(const char *text, struct rule *rule)
 {
     return good_if(config_parse_duration(text, &rule->lock_timeout_ns));
@@ -199,14 +208,6 @@ static enum config_verdict unsupported_unless(bool good, bool off)
     return !good ? VALUE_BAD : off ? VALUE_GOOD : VALUE_UNSUPPORTED;
 }
 
-static enum config_verdict parse_lock(const char *text, struct rule *rule)
-{
-    (void)rule;
-    static const char *const words[] = {"write", "rotate", NULL};
-    int word = find_word(words, text);
-    return unsupported_unless(word >= 0, word == 0);
-}
-
 static enum config_verdict parse_prefix(const char *text, struct rule *rule)
 {
     (void)text;
@@ -250,7 +251,7 @@ static const struct key_rule {
     [KEY_COMPRESS] = {parse_compress, "none, gzip, or gzip:1 to gzip:9", NULL},
     [KEY_MODE] = {parse_mode, "octal permission bits up to 0777 with at least owner write (0200), such as 0640", NULL},
     [KEY_OWNER] = {parse_owner, "user[:group], each a number or a name in /etc/passwd and /etc/group", NULL},
-    [KEY_LOCK] = {parse_lock, "write or rotate", "write"},
+    [KEY_LOCK] = {parse_lock, "write or rotate", NULL},
     [KEY_LOCK_TIMEOUT] = {parse_lock_timeout, duration_expected, NULL},
     [KEY_LOCK_DIR] = {parse_lock_dir, "an absolute path", NULL},
     [KEY_TRUNCATE] = {parse_truncate, "rotate, ignore or allow", NULL},

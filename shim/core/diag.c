@@ -210,7 +210,7 @@ static void write_message(char *line, size_t length)
  * The line that is being made. Static, because signal stacks are small; whoever finds it in use (another thread, or
  * what this one interrupted) makes a shorter one.
  */
-static char long_line[LINE_SIZE];
+static SYS_SELDOM char long_line[LINE_SIZE];
 static uint32_t long_line_taken;
 
 struct line {

@@ -57,7 +57,7 @@ struct slots {
 static struct slot passing;   /* of the one that does not stay */
 static struct slots *staying; /* NULL until needed */
 static uint32_t let_go;       /* so many of `ended` were looked after */
-static char stack[STACK_SIZE] __attribute__((aligned(16)));
+static SYS_SELDOM char stack[STACK_SIZE] __attribute__((aligned(16)));
 static atomic_bool adopts; /* orphans come to this process, or to one that it is forked from */
 static uint32_t launcher;  /* the thread whose turn it is to look after the slots, or 0 */
 

@@ -1,6 +1,7 @@
 #include "lockfile.h"
 
 #include "../../include/mplogshim.h"
+#include "acl.h"
 #include "diag.h"
 #include "mode.h"
 #include "own.h"
@@ -36,7 +37,7 @@ static int64_t min_length(int64_t length)
 }
 
 /* Gives a lock file that this process just created the log's owner and permissions. What is not permitted stays. */
-static void own_as_log(int fd, const struct stat *log)
+static __attribute__((noinline)) void own_as_log(int fd, int like, const struct stat *log)
 {
     struct stat made;
     if (log->st_uid != geteuid() && sys.fchown(fd, log->st_uid, log->st_gid) != 0) {
@@ -46,11 +47,11 @@ static void own_as_log(int fd, const struct stat *log)
     }
     if (sys.fstat(fd, &made) == 0) {
         mode_t mode = mode_without(log->st_mode, made.st_uid == log->st_uid, made.st_gid == log->st_gid);
-        sys.fchmod(fd, mode & 0666);
+        like < 0 ? sys.fchmod(fd, mode & 0666) : acl_dress(fd, like, log, mode & 0666);
     }
 }
 
-static int open_file(struct lockfile *lockfile, const struct stat *log)
+static int open_file(struct lockfile *lockfile, int like, const struct stat *log)
 {
     const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     for (int attempt = 0; attempt < 3; attempt++) {
@@ -60,7 +61,7 @@ static int open_file(struct lockfile *lockfile, const struct stat *log)
         }
         fd = own_open(lockfile->directory, lockfile->name, flags | O_CREAT | O_EXCL, 0600);
         if (fd >= 0) {
-            own_as_log(fd, log);
+            own_as_log(fd, like, log);
         }
         if (fd != -EEXIST) {
             return fd;
@@ -89,11 +90,11 @@ static bool is_linked_here(int fd, const struct stat *status)
            (sys.pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head || memcmp(head, magic, sizeof head) != 0);
 }
 
-int lockfile_open(struct lockfile *lockfile, const struct stat *log)
+int lockfile_open(struct lockfile *lockfile, int like, const struct stat *log)
 {
     struct stat status;
     lockfile_close(lockfile);
-    int fd = open_file(lockfile, log);
+    int fd = open_file(lockfile, like, log);
     if (fd < 0) {
         return fd;
     }

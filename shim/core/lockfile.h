@@ -26,11 +26,11 @@ struct lockfile {
 };
 
 /*
- * Opens the lock file, creating it with owner and permissions of the log (`log`; NULL: not at all). No link is
- * followed; -ELOOP, -EISDIR, -EINVAL for what is not a plain file, -EMLINK for a second name of another file. A page
- * is made if there is none.
+ * Opens the lock file, creating it with owner and permissions of the log (`log`; NULL: not at all), and the access list
+ * of `fd`, which is open on it (-1: it has none). No link is followed; -ELOOP, -EISDIR, -EINVAL for what is not a plain
+ * file, -EMLINK for a second name of another file. A page is made if there is none.
  */
-int lockfile_open(struct lockfile *lockfile, const struct stat *log);
+int lockfile_open(struct lockfile *lockfile, int fd, const struct stat *log);
 void lockfile_close(struct lockfile *lockfile);
 
 /* The same with an open descriptor of it, which is taken over: one that was borrowed (borrow.h). It is not open yet. */

@@ -63,7 +63,7 @@ void log_succeeded(struct log *log, enum log_trouble trouble)
 
 int log_open_lock(struct log *log, int fd, const struct stat *status)
 {
-    int error = lockfile_open(&log->lock, status);
+    int error = lockfile_open(&log->lock, fd, status);
     if (error != -EACCES || log_keeping) {
         return error;
     }

@@ -37,7 +37,7 @@ struct writer {
     uint32_t held;      /* bytes of an unfinished line in `tail` */
     bool synchronous;   /* opened with O_SYNC or O_DSYNC */
     bool behind;        /* wrote into the buffer of async=1 since its position was last where the file ends */
-    bool held_aside;    /* by a pwrite, which does not move the position */
+    bool held_aside;    /* by a pwrite, or the program moved since: written, they do not move the position */
     char *tail;         /* LOG_HOLD_MAX bytes, or NULL until needed */
 };
 
@@ -117,8 +117,11 @@ struct log {
     int64_t begun;
     ino_t begun_of; /* of the live file that was begun then, as far as this process knows by itself */
     int64_t boundary;
-    int64_t proved;  /* the second in which live file and lock file were last looked at */
-    bool unrecorded; /* the policy could not be written into the lock file */
+    bool lockless;          /* lock=rotate */
+    _Atomic int64_t looked; /* the tick (sys.tick) in which live file, lock file and size were last looked at; */
+    _Atomic int64_t looked_generation; /* and the generation that was found */
+    int64_t proved;                    /* the second in which live file and lock file were last looked at */
+    bool unrecorded;                   /* the policy could not be written into the lock file */
     int64_t
         astray_since; /* monotonic nanoseconds: what the keeper should mend has not been mended since; 0: all is well */
     bool kept;        /* somebody else rotates: a keeper was there when it was last needed */

@@ -198,7 +198,7 @@ static int lock_path(const char *path, const struct rule *rule, char *out, size_
 
 bool log_has_rotations(const char *path, const struct rule *rule)
 {
-    static char name[PATH_MAX]; /* under the registry's mutex: signal stacks are small */
+    static SYS_SELDOM char name[PATH_MAX]; /* under the registry's mutex: signal stacks are small */
     struct stat status;
     return lock_path(path, rule, name, sizeof name) == 0 &&
            sys.fstatat(AT_FDCWD, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) &&

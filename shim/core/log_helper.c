@@ -31,8 +31,8 @@ struct environment {
     size_t count;
     char *entries[8];
 };
-static char rule_text[RULE_SIZE];
-static char variables[4][VARIABLE_SIZE];
+static SYS_SELDOM char rule_text[RULE_SIZE];
+static SYS_SELDOM char variables[4][VARIABLE_SIZE];
 
 void log_helper_start(const struct log_helper_start *start)
 {
@@ -56,8 +56,8 @@ static void set_variable(struct environment *environment, char *room, size_t siz
 /* What every program that is started from here gets: a search path, and the time zone of this one. */
 static void set_common(struct environment *environment)
 {
-    static char tz[VARIABLE_SIZE];
-    static char tzdir[VARIABLE_SIZE];
+    static SYS_SELDOM char tz[VARIABLE_SIZE];
+    static SYS_SELDOM char tzdir[VARIABLE_SIZE];
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     environment->count = 0;
     environment->entries[environment->count++] = path;

@@ -37,7 +37,7 @@ bool log_prove(const struct writer *writer)
 int log_open_flags(const struct writer *writer)
 {
     int flags = sys.fcntl(writer->fd, F_GETFL, 0);
-    int kept = O_NONBLOCK | O_SYNC | O_DSYNC | O_NOATIME | O_DIRECT;
+    int kept = O_NONBLOCK | O_SYNC | O_DSYNC | O_NOATIME | O_DIRECT | O_NOFOLLOW;
     return writer->access | O_APPEND | O_CLOEXEC | O_NOCTTY | (flags < 0 ? 0 : flags & kept);
 }
 

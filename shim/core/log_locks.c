@@ -35,7 +35,7 @@ static bool starts_with(const char *text, const char *word)
 
 /*
  * "lock:\t1: POSIX  ADVISORY  WRITE 4711 fe:00:1234 0 EOF": what the kernel tells of each lock that was taken by a
- * descriptor, in /proc/self/fdinfo.
+ * descriptor, in /proc/thread-self/fdinfo.
  */
 static bool parse(const char *line, struct program_lock *lock)
 {
@@ -64,7 +64,7 @@ static const char *read_info(struct log *log, int fd)
     char *text = log->differences;
     char name[40];
     ssize_t length = 0;
-    diag_format(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+    diag_format(name, sizeof name, "/proc/thread-self/fdinfo/%d", fd);
     int info = own_open(AT_FDCWD, name, O_RDONLY | O_CLOEXEC, 0);
     if (info >= 0) {
         length = sys.read(info, text, sizeof log->differences - 1);

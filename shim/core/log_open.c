@@ -44,7 +44,8 @@ int log_open_plain(const struct log *log, int flags)
 
 /*
  * The program would see O_NOFOLLOW in its flags, and O_NONBLOCK: the same file is opened once more by the descriptor
- * itself. Where there is no /proc, only the one that matters goes.
+ * itself, unless it asked for O_NOFOLLOW, which that does not take. There, and where there is no /proc, only the one
+ * that matters goes.
  */
 int log_open_as(const struct log *log, int flags)
 {
@@ -54,7 +55,7 @@ int log_open_as(const struct log *log, int flags)
         return fd;
     }
     diag_format(path, sizeof path, "/proc/thread-self/fd/%d", fd);
-    int plain = own_open(AT_FDCWD, path, flags, 0);
+    int plain = (flags & O_NOFOLLOW) != 0 ? -ELOOP : own_open(AT_FDCWD, path, flags, 0);
     if (plain >= 0) {
         sys.close(fd);
         return plain;

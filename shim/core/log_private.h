@@ -40,7 +40,8 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation);
  */
 bool log_ask_keeper(struct log *log);
 
-/* Under both locks: takes the live file away under a pending name and puts a new one in its place. 0 or -errno. */
+/* Under both locks: takes the live file away under a pending name and puts a new one in its place. 0 or -errno;
+ * -EAGAIN: look again first. */
 int log_rotate(struct log *log, struct writer *writer);
 
 /* A begin further ahead of the clock than this, in seconds, is wrong: a clock set back by hours stays within. */

@@ -6,6 +6,7 @@
 
 #include "line.h"
 #include "log_async.h"
+#include "log_lockless.h"
 #include "log_locks.h"
 #include "log_private.h"
 #include "log_ring.h"
@@ -136,12 +137,14 @@ bool log_ends_in_newline(struct log *log, const struct writer *writer, off_t siz
 /*
  * A writer that was killed in the middle of a record leaves the beginning of a line. The next record ends that line,
  * so that its own first one stays whole. `size` is the live file's, `piece` what is about to be written; its size then.
+ * A file that grows meanwhile was seen in the middle of somebody's write, who had waited too long for the lock.
  */
 static off_t guard_pages(struct log *log, struct writer *writer, off_t size, size_t piece)
 {
     off_t used = size % LOCKFILE_FILE_PAGE;
     if (used == 0 && size > 0 && writer->midline == 0 && lockfile_is_broken(&log->lock, writer->generation, size) &&
-        !log_ends_in_newline(log, writer, size) && !log_async_mend(log, writer, &size)) {
+        !log_ends_in_newline(log, writer, size) && !log_async_mend(log, writer, &size) &&
+        sys.lseek(writer->fd, 0, SEEK_END) == size) {
         const struct iovec newline = {.iov_base = (char[]){'\n'}, .iov_len = 1};
         sys.writev(writer->fd, &newline, 1);
         size++;
@@ -180,12 +183,14 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
     }
     log_succeeded(log, TROUBLE_LOOK);
     size_t piece = piece_length(log, record, skip, length, (uint64_t)size);
-    if (log_is_due(log, writer, size, piece) && may_rotate(log)) {
-        int error = log_rotate(log, writer);
-        if (error == -EAGAIN) { /* it is not the live file any more */
-            error = log_look_again(log, writer, generation);
-            if (error != 0) {
-                return error;
+    int error = -EAGAIN;
+    for (int attempt = 0; attempt < 2 && error == -EAGAIN && log_is_due(log, writer, size, piece) && may_rotate(log);
+         attempt++) {
+        error = log_rotate(log, writer);
+        if (error == -EAGAIN) { /* it is not the live file any more, or the lock file is another's */
+            int gone = log_look_again(log, writer, generation);
+            if (gone != 0) {
+                return gone;
             }
             size = sys.lseek(writer->fd, 0, SEEK_END);
         } else if (error == 0) {
@@ -195,6 +200,7 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
     }
     piece = log->trouble[TROUBLE_ROTATE] || log->kept ? length : piece;
     *end = guard_pages(log, writer, size, piece);
+    lockless_looked(log, writer);
     return (ssize_t)piece;
 }
 
@@ -209,6 +215,40 @@ static __attribute__((noinline)) size_t write_run(struct log *log, struct writer
     return written;
 }
 
+void record_wrote(struct log *log, struct writer *writer, const struct record *record, size_t written)
+{
+    note_line_state(writer, record, written);
+    if (record->error == -ENOSPC || record->error == -EDQUOT || record->error == -EIO) {
+        log_failed(log, TROUBLE_WRITE, "write", record->error);
+    } else if (record->error == 0) {
+        log_succeeded(log, TROUBLE_WRITE);
+    }
+}
+
+/*
+ * With the thread lock held: takes the file lock and makes room, unless neither is needed. Bytes to write, or -errno;
+ * *end as make_room.
+ */
+static ssize_t prepare(struct log *log, struct writer *writer, struct record *record, size_t written, off_t *end)
+{
+    ssize_t rest = (ssize_t)(record->length - written);
+    *end = -1;
+    if (record->run == NULL && lockless_may_write(log, writer, record->length)) {
+        return rest;
+    }
+    if (log_lock_file(log) == 0) {
+        return make_room(log, writer, record, written, end);
+    }
+    int64_t generation = log->lock.fd < 0 ? -1 : lockfile_generation(&log->lock);
+    if (generation == writer->generation) {
+        lockless_looked(log, writer);
+    } else if (log->lock.fd >= 0) { /* without the lock, but not into an archive */
+        int error = log_look_again(log, writer, generation);
+        return error != 0 ? error : rest;
+    }
+    return rest;
+}
+
 /*
  * Writes a record with the thread lock held; the file lock is taken for each piece of one that is larger than
  * max_bytes, so that others need not wait for all of it. Returns the bytes written, or -ESTALE.
@@ -217,14 +257,8 @@ ssize_t record_write(struct log *log, struct writer *writer, struct record *reco
 {
     size_t written = 0;
     while (written < record->length && record->error == 0 && !record->cut) {
-        ssize_t piece = (ssize_t)(record->length - written);
-        off_t end = -1;
-        if (log_lock_file(log) == 0) {
-            piece = make_room(log, writer, record, written, &end);
-        } else if (log->lock.fd >= 0 && lockfile_generation(&log->lock) != writer->generation) {
-            int error = log_look_again(log, writer, lockfile_generation(&log->lock));
-            piece = error != 0 ? error : piece; /* without the lock, but not into an archive */
-        }
+        off_t end;
+        ssize_t piece = prepare(log, writer, record, written, &end);
         if (piece < 0) {
             log_unlock_file(log);
             return written > 0 ? (ssize_t)written : piece;
@@ -236,11 +270,6 @@ ssize_t record_write(struct log *log, struct writer *writer, struct record *reco
         }
         log_unlock_file(log);
     }
-    note_line_state(writer, record, written);
-    if (record->error == -ENOSPC || record->error == -EDQUOT || record->error == -EIO) {
-        log_failed(log, TROUBLE_WRITE, "write", record->error);
-    } else if (record->error == 0) {
-        log_succeeded(log, TROUBLE_WRITE);
-    }
+    record_wrote(log, writer, record, written);
     return (ssize_t)written;
 }

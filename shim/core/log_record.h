@@ -35,4 +35,7 @@ bool record_ends_in_newline(const struct iovec *vector, int count);
  */
 ssize_t record_write(struct log *log, struct writer *writer, struct record *record);
 
+/* What follows from how much of a record was written, with the thread lock held. */
+void record_wrote(struct log *log, struct writer *writer, const struct record *record, size_t written);
+
 #endif

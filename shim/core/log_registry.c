@@ -6,6 +6,7 @@
 #include "guard.h"
 #include "log_async.h"
 #include "log_helper.h"
+#include "log_lockless.h"
 #include "own.h"
 #include "sys.h"
 
@@ -17,9 +18,9 @@
 enum { LOG_MAX = 1024, WRITER_MAX = 65536, WRITERS_A_PAGE = 32, IDLE_MAX = 16, SECOND = 1000000000 };
 
 static uint32_t registry_mutex;
-static struct log *logs[LOG_MAX]; /* each in reserved memory of its own, made when needed and kept */
+static SYS_SELDOM struct log *logs[LOG_MAX]; /* each in reserved memory of its own, made when needed and kept */
 static size_t log_count;
-static struct writer *writer_pages[WRITER_MAX / WRITERS_A_PAGE];
+static SYS_SELDOM struct writer *writer_pages[WRITER_MAX / WRITERS_A_PAGE];
 static size_t writer_count;
 static struct writer *free_writers;
 static uint64_t use_clock;
@@ -163,6 +164,7 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     log->directory.fd = log->lock_directory.fd = log->lock.fd = -1;
     log->generation = log->proved = -1;
     log->path_hash = hash;
+    lockless_start(log, fd);
     int error = log_open_directories(log);
     error = error != 0 ? error : log_open_lock(log, fd, status);
     if (error != 0) {
@@ -409,6 +411,7 @@ void log_forked(void)
         logs[i]->mutex = 0;
         logs[i]->locked = false;
         logs[i]->proved = -1;
+        logs[i]->looked = -1;
         logs[i]->unsettled = false; /* the parent sees to it */
     }
     for (size_t i = 0; i < writer_count; i++) {

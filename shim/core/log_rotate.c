@@ -8,6 +8,7 @@
 
 #include "log_locks.h"
 
+#include "acl.h"
 #include "guard.h"
 #include "mode.h"
 #include "name.h"
@@ -21,8 +22,9 @@
 #include <linux/fs.h>
 #include <sys/syscall.h>
 
-/* Owner and permissions of a new live file: by the rule, or as the file before. Setuid bits are never copied. */
-static int dress(const struct log *log, int fd, const struct stat *before)
+/* Gives a new live file its owner and group, as far as may be, and tells what permissions of the old one it may have.
+ */
+static __attribute__((noinline)) int give(const struct log *log, int fd, const struct stat *before, mode_t *mode)
 {
     uid_t owner = log->rule->owner != (uid_t)-1 ? log->rule->owner : before->st_uid;
     gid_t group = log->rule->group != (gid_t)-1 ? log->rule->group : before->st_gid;
@@ -35,12 +37,19 @@ static int dress(const struct log *log, int fd, const struct stat *before)
         sys.fchown(fd, (uid_t)-1, group); /* an unprivileged process keeps the group where it may */
     }
     error = sys.fstat(fd, &made);
+    *mode = mode_without(before->st_mode, made.st_uid == owner, made.st_gid == group);
+    return error;
+}
+
+/* Owner and permissions of a new live file: by the rule, or as the file before. Setuid bits are never copied. */
+static int dress(const struct log *log, int fd, int like, const struct stat *before)
+{
+    mode_t mode;
+    int error = give(log, fd, before, &mode);
     if (error != 0) {
         return error;
     }
-    return sys.fchmod(fd, log->rule->mode >= 0
-                              ? (mode_t)log->rule->mode
-                              : mode_without(before->st_mode, made.st_uid == owner, made.st_gid == group));
+    return log->rule->mode >= 0 ? sys.fchmod(fd, (mode_t)log->rule->mode) : acl_dress(fd, like, before, mode);
 }
 
 /*
@@ -89,7 +98,7 @@ int log_prepare(const struct log *log, const struct writer *writer, const struct
     if (fd < 0) {
         return fd;
     }
-    error = dress(log, fd, before);
+    error = dress(log, fd, writer->fd, before);
     if (error != 0) {
         sys.close(fd);
         log_remove_prepared(log, name);
@@ -229,9 +238,21 @@ static __attribute__((noinline)) void prove_begun(struct log *log, int64_t gener
     }
 }
 
+/*
+ * Whether nobody else can have rotated since the writer's file was seen to be the live one. A lock file that was
+ * deleted or replaced keeps nobody away who has opened the new one: two would rotate at once, and what each prepared
+ * first says nothing about which archive is the older.
+ */
+static __attribute__((noinline)) bool is_alone(struct log *log, const struct writer *writer)
+{
+    struct stat live;
+    return lockfile_is_current(&log->lock) &&
+           sys.fstatat(log->directory.fd, log->base, &live, AT_SYMLINK_NOFOLLOW) == 0 && log_is_file(writer, &live);
+}
+
 enum rotation_step { STEP_LOOK, STEP_PREPARE, STEP_ANNOUNCE, STEP_EXCHANGE, STEP_DONE };
 
-/* Somebody moved the live file since the last look: nothing to rotate, and the next look follows. */
+/* Somebody moved the live file or the lock file since the last look: nothing to rotate, and the next look follows. */
 enum { NOT_LIVE = 1 };
 
 static const char *const step_names[] = {"look", "prepare", "announce", "exchange", "done"};
@@ -265,7 +286,7 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
         return fd;
     }
     *step = STEP_ANNOUNCE;
-    error = sys.fstat(fd, &live);
+    error = is_alone(log, writer) ? sys.fstat(fd, &live) : NOT_LIVE;
     if (error == 0) {
         error = lockfile_advance(&log->lock, generation);
     }
@@ -274,7 +295,8 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
     } else {
         *step = STEP_EXCHANGE;
         error = exchange(log, pending, generation);
-        error = error == 0 && !took_place(log, &live) ? NOT_LIVE : error;
+        bool moved = error == -ENOENT || (error == 0 && !took_place(log, &live));
+        error = moved ? NOT_LIVE : error;
     }
     if (error != 0) {
         sys.close(fd);
@@ -295,6 +317,7 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
 bool log_ask_keeper(struct log *log)
 {
     enum { PAUSE = 20000000 };
+    const int64_t late = 2000000000; /* on a busy machine */
     bool had_one = log->kept;
     log->kept = !log_keeping && lockfile_is_held(&log->lock, MPLOGSHIM_LOCK_KEEPER);
     if (log->kept) {
@@ -304,7 +327,7 @@ bool log_ask_keeper(struct log *log)
         log_failed(log, TROUBLE_ROTATE, "keeper", -ESRCH); /* it was killed */
     }
     /* Or it was started just now, and does not have its byte yet. */
-    return log->kept || sys_now(CLOCK_MONOTONIC_COARSE) < log->keep_at;
+    return log->kept || sys_now(CLOCK_MONOTONIC_COARSE) < log->keep_at + late;
 }
 
 int log_rotate(struct log *log, struct writer *writer)
@@ -313,6 +336,9 @@ int log_rotate(struct log *log, struct writer *writer)
     struct sys_signals signals;
     if (guard_foreign_process()) {
         return -EAGAIN; /* its descriptors are not its parent's, and the memory is */
+    }
+    if (!log->locked) {
+        return -EAGAIN; /* the lock file was found replaced, and the new one was not to be locked */
     }
     if (log->kept && log_ask_keeper(log)) {
         return -EINPROGRESS;

@@ -6,6 +6,7 @@
 #include "line.h"
 #include "log_async.h"
 #include "log_helper.h"
+#include "log_lockless.h"
 #include "log_locks.h"
 #include "log_record.h"
 #include "sys.h"
@@ -202,7 +203,10 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
             return put;
         }
     }
-    ssize_t result = write_as_writer(log, writer, fd, vector, count, offset, flags, hold);
+    ssize_t result;
+    if (offset >= 0 || flags != 0 || log->async != NULL || !lockless_write(writer, fd, vector, count, &result)) {
+        result = write_as_writer(log, writer, fd, vector, count, offset, flags, hold);
+    }
     log_helper_call(log);
     return result;
 }
@@ -311,7 +315,12 @@ int log_truncate(struct writer *writer, int fd)
     if (error == 0 && what == TRUNCATE_ALLOW) {
         error = sys.ftruncate(fd, 0);
     } else if (error == 0 && locked && sys.lseek(fd, 0, SEEK_END) > 0) {
-        log_rotate(log, writer); /* if that fails, which is told, the program appends */
+        error = log_rotate(log, writer);
+        if (error == -EAGAIN && log_look_again(log, writer, lockfile_generation(&log->lock)) == 0 &&
+            sys.lseek(fd, 0, SEEK_END) > 0) {
+            log_rotate(log, writer);
+        }
+        error = 0; /* if it fails, which is told, the program appends */
     }
     log_unlock_file(log);
     log_unlock(log);

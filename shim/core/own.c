@@ -10,7 +10,7 @@
 enum { OWN_MAX = 4096 };
 
 static uint32_t lock;
-static int *holders[OWN_MAX];
+static SYS_SELDOM int *holders[OWN_MAX];
 static int holder_count;
 static int lowest = INT32_MAX;
 

@@ -243,8 +243,9 @@ static void add_words(struct builder *builder, const struct rule *rule)
     char text[128];
     char duration[VALUE_SIZE];
     write_duration(rule->lock_timeout_ns, duration);
-    diag_format(text, sizeof text, ",lines=%s,truncate=%s,lock_timeout=%s", lines[rule->lines],
-                truncate[rule->truncate], duration);
+    diag_format(text, sizeof text, ",lock=%s,lines=%s,truncate=%s,lock_timeout=%s",
+                rule->lock == RULE_LOCK_ROTATE ? "rotate" : "write", lines[rule->lines], truncate[rule->truncate],
+                duration);
     add_text(builder, text);
 }
 

@@ -72,6 +72,14 @@ static int real_fstat(int fd, struct stat *status)
     return (int)sys_call(SYS_fstat, fd, (long)status, 0, 0, 0, 0);
 }
 
+static int real_filesystem(int fd, long *type)
+{
+    struct statfs status;
+    int error = (int)sys_call(SYS_fstatfs, fd, (long)&status, 0, 0, 0, 0);
+    *type = error == 0 ? status.f_type : 0;
+    return error;
+}
+
 static int real_fstatat(int dir, const char *path, struct stat *status, int flags)
 {
     return (int)sys_call(SYS_newfstatat, dir, (long)path, (long)status, flags, 0, 0);
@@ -111,6 +119,16 @@ static int real_fchmod(int fd, mode_t mode)
 static int real_fchown(int fd, uid_t owner, gid_t group)
 {
     return (int)sys_call(SYS_fchown, fd, owner, group, 0, 0, 0);
+}
+
+static ssize_t real_fgetxattr(int fd, const char *name, void *value, size_t size)
+{
+    return sys_call(SYS_fgetxattr, fd, (long)name, (long)value, (long)size, 0, 0);
+}
+
+static int real_fsetxattr(int fd, const char *name, const void *value, size_t size)
+{
+    return (int)sys_call(SYS_fsetxattr, fd, (long)name, (long)value, (long)size, 0, 0);
 }
 
 static int real_futimens(int fd, const struct timespec times[2])
@@ -163,10 +181,12 @@ static int real_dup3(int from, int to, int flags)
  * while the shim's constructor runs: until then the kernel's clock.
  */
 static bool libc_clock;
+static int (*kernel_clock)(clockid_t clock, struct timespec *now);
 
 void sys_started(void)
 {
     libc_clock = true;
+    kernel_clock = sys_vdso_clock();
 }
 
 static int real_clock(clockid_t clock, struct timespec *now)
@@ -175,7 +195,21 @@ static int real_clock(clockid_t clock, struct timespec *now)
     if (libc_clock && clock != CLOCK_MONOTONIC) {
         return clock_gettime(clock, now) == 0 ? 0 : -errno;
     }
+    if (kernel_clock != NULL) {
+        return kernel_clock(clock, now);
+    }
     return (int)sys_call(SYS_clock_gettime, clock, (long)now, 0, 0, 0, 0);
+}
+
+static int64_t real_tick(void)
+{
+    struct timespec now = {0, 0};
+    if (kernel_clock != NULL) {
+        kernel_clock(CLOCK_MONOTONIC_COARSE, &now);
+    } else {
+        sys_call(SYS_clock_gettime, CLOCK_MONOTONIC_COARSE, (long)&now, 0, 0, 0, 0);
+    }
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 static int real_sleep(const struct timespec *duration)
@@ -229,11 +263,12 @@ static long real_map(void *address, size_t size, int fd)
     {                                                                                                                  \
         .openat = real_openat, .close = real_close, .read = real_read, .pread = real_pread, .pwrite = real_pwrite,     \
         .writev = real_writev, .pwritev2 = real_pwritev2, .lseek = real_lseek, .fstat = real_fstat,                    \
-        .fstatat = real_fstatat, .birth = real_birth, .readlinkat = real_readlinkat, .ftruncate = real_ftruncate,      \
-        .fallocate = real_fallocate, .fchmod = real_fchmod, .fchown = real_fchown, .futimens = real_futimens,          \
-        .fsync = real_fsync, .renameat2 = real_renameat2, .linkat = real_linkat, .unlinkat = real_unlinkat,            \
-        .getdents64 = real_getdents64, .fcntl = real_fcntl, .flock = real_flock, .dup3 = real_dup3,                    \
-        .clock = real_clock, .sleep = real_sleep, .futex = real_futex, .probe = real_probe, .getpid = real_getpid,     \
+        .filesystem = real_filesystem, .fstatat = real_fstatat, .birth = real_birth, .readlinkat = real_readlinkat,    \
+        .ftruncate = real_ftruncate, .fallocate = real_fallocate, .fchmod = real_fchmod, .fchown = real_fchown,        \
+        .fgetxattr = real_fgetxattr, .fsetxattr = real_fsetxattr, .futimens = real_futimens, .fsync = real_fsync,      \
+        .renameat2 = real_renameat2, .linkat = real_linkat, .unlinkat = real_unlinkat, .getdents64 = real_getdents64,  \
+        .fcntl = real_fcntl, .flock = real_flock, .dup3 = real_dup3, .clock = real_clock, .tick = real_tick,           \
+        .sleep = real_sleep, .futex = real_futex, .probe = real_probe, .getpid = real_getpid,                          \
         .poll_writable = real_poll_writable, .map = real_map,                                                          \
     }
 
@@ -307,13 +342,9 @@ int sys_rename_new(int directory, const char *from, const char *to)
 /* NFSv4 without a delegation, and CIFS without an oplock, answer as if somebody wrote. */
 static bool is_lease_never_granted(int fd)
 {
-    struct statfs status;
     enum { CIFS = (int)0xff534d42, SMB2 = (int)0xfe534d42 };
-    if (sys_call(SYS_fstatfs, fd, (long)&status, 0, 0, 0, 0) != 0) {
-        return false;
-    }
-    int type = (int)status.f_type;
-    return type == NFS_SUPER_MAGIC || type == CIFS || type == SMB2;
+    long type;
+    return sys.filesystem(fd, &type) == 0 && (type == NFS_SUPER_MAGIC || (int)type == CIFS || (int)type == SMB2);
 }
 
 int sys_is_written(int directory, const char *name)

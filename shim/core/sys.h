@@ -27,6 +27,7 @@ struct sys_calls {
     ssize_t (*pwritev2)(int fd, const struct iovec *vector, int count, off_t offset, int flags);
     off_t (*lseek)(int fd, off_t offset, int whence);
     int (*fstat)(int fd, struct stat *status);
+    int (*filesystem)(int fd, long *type); /* statfs's f_type */
     int (*fstatat)(int dir, const char *path, struct stat *status, int flags);
     int (*birth)(int dir, const char *path, struct timespec *born); /* no link is followed; -EOPNOTSUPP: not known */
     ssize_t (*readlinkat)(int dir, const char *path, char *buffer, size_t size);
@@ -34,6 +35,8 @@ struct sys_calls {
     int (*fallocate)(int fd, off_t length); /* the file gets that long, and its blocks are there */
     int (*fchmod)(int fd, mode_t mode);
     int (*fchown)(int fd, uid_t owner, gid_t group);
+    ssize_t (*fgetxattr)(int fd, const char *name, void *value, size_t size);
+    int (*fsetxattr)(int fd, const char *name, const void *value, size_t size);
     int (*futimens)(int fd, const struct timespec times[2]); /* of access, of modification */
     int (*fsync)(int fd);
     int (*renameat2)(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
@@ -44,7 +47,9 @@ struct sys_calls {
     int (*flock)(int fd, int operation);
     int (*dup3)(int from, int to, int flags);
     int (*clock)(clockid_t clock, struct timespec *now); /* libc's clock_gettime: the vDSO, or a preloaded fake clock */
-    int (*sleep)(const struct timespec *duration);       /* may return early */
+    int64_t (*tick)(
+        void); /* nanoseconds of CLOCK_MONOTONIC_COARSE, always the kernel's: at most one step a millisecond */
+    int (*sleep)(const struct timespec *duration); /* may return early */
     int (*futex)(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout);
     int (*probe)(const void *eight_bytes); /* -EFAULT if they cannot be read; any other error if they can */
     int (*getpid)(void);
@@ -76,8 +81,14 @@ void sys_signals_resume(uint64_t before);
 /* A seccomp filter was installed: no call may be made any more but the program's own writes. */
 extern volatile bool sys_confined;
 
-/* The program's environment is there: from now on time comes from libc's clock_gettime. */
+/*
+ * The program's environment is there: from now on time comes from libc's clock_gettime, and that of the kernel
+ * (sys.tick) without a call where there is a vDSO.
+ */
 void sys_started(void);
+
+/* The vDSO's clock_gettime, or NULL. */
+int (*sys_vdso_clock(void))(clockid_t clock, struct timespec *now);
 
 /* Nanoseconds of a clock. */
 int64_t sys_now(clockid_t clock);
@@ -97,6 +108,12 @@ int sys_is_written(int directory, const char *name);
 
 /* The working directory in buffer[size], or NULL if it has no path (removed, or outside of the root). */
 const char *sys_working_directory(char *buffer, size_t size);
+
+/*
+ * For large static memory that is seldom touched: it lies apart from the small variables, which then share few pages.
+ * Each page that a process touches costs it 2 microseconds.
+ */
+#define SYS_SELDOM __attribute__((section(".bss.seldom")))
 
 /* Zeroed memory of whole pages that is never given back, or NULL. Reserved only: pages cost nothing until touched. */
 void *sys_reserve(size_t size);

@@ -123,7 +123,7 @@ static bool add_file(struct window *window, const unsigned char *data, size_t si
 
 static bool load_file(struct window *window, const char *path)
 {
-    static unsigned char data[FILE_MOST + 1]; /* at start, or under the registry's mutex */
+    static SYS_SELDOM unsigned char data[FILE_MOST + 1]; /* at start, or under the registry's mutex */
     size_t size = 0;
     /* O_NONBLOCK: whatever TZ names, the start of the program does not wait for it. */
     int fd = own_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);

@@ -24,6 +24,8 @@
  */
 enum { TABLE_SIZE = 1 << 20, PAGE_WORDS = 1024 };
 static uintptr_t **table; /* NULL: inert */
+static uintptr_t *table_pages[TABLE_SIZE / PAGE_WORDS];
+static uintptr_t first_page[PAGE_WORDS]; /* of nearly every descriptor of nearly every process: without a call */
 static const struct config *config;
 static uint32_t look_mutex;
 static atomic_int highest_managed = -1;
@@ -34,16 +36,12 @@ static void note_own(int fd)
     descriptor_set_state(fd, DESCRIPTOR_UNKNOWN);
 }
 
-int descriptor_start(const struct config *rules)
+void descriptor_start(const struct config *rules)
 {
     config = rules;
-    uintptr_t **memory = sys_reserve(TABLE_SIZE / PAGE_WORDS * sizeof *table);
-    if (memory == NULL) {
-        return -ENOMEM;
-    }
-    table = memory;
+    table_pages[0] = first_page;
+    table = table_pages;
     own_start(note_own);
-    return 0;
 }
 
 void descriptor_stop(void)
@@ -97,7 +95,7 @@ void descriptor_set_state(int fd, uintptr_t state)
         return; /* no memory: it stays unknown and is looked at each time */
     }
     int highest = highest_managed;
-    while (state > DESCRIPTOR_LOCK && fd > highest && !atomic_compare_exchange_weak(&highest_managed, &highest, fd)) {
+    while (state >= DESCRIPTOR_LOCK && fd > highest && !atomic_compare_exchange_weak(&highest_managed, &highest, fd)) {
     }
     __atomic_store_n(&page[fd % PAGE_WORDS], state, __ATOMIC_RELEASE);
 }
@@ -165,8 +163,8 @@ struct paths {
     char *log;  /* the path of the log that it belongs to */
     size_t size;
 };
-static char long_link[PATH_MAX];
-static char long_log[PATH_MAX];
+static SYS_SELDOM char long_link[PATH_MAX];
+static SYS_SELDOM char long_log[PATH_MAX];
 static const struct paths long_paths = {long_link, long_log, PATH_MAX};
 
 enum look { LOOK_PLAIN, LOOK_LOG, LOOK_CLOSER, LOOK_NO_PROC };
@@ -296,11 +294,18 @@ static __attribute__((noinline)) bool surely_plain(int fd, const char *given)
     return look_at(fd, given, &paths, &rule) == LOOK_PLAIN;
 }
 
+/* The path of a new descriptor costs the kernel 7 microseconds: for pipes and sockets it is not asked for. */
+static __attribute__((noinline)) bool is_no_file(int fd)
+{
+    struct stat status;
+    return sys.fstat(fd, &status) == 0 && !S_ISREG(status.st_mode);
+}
+
 /* Most descriptors are no logs, and finding that out needs no lock. */
 void descriptor_look(int fd, const char *given)
 {
     struct rare rare;
-    if (surely_plain(fd, given)) {
+    if (is_no_file(fd) || surely_plain(fd, given)) {
         if (!descriptor_foreign_memory()) {
             descriptor_set_state(fd, DESCRIPTOR_PLAIN);
         }

@@ -70,8 +70,10 @@ bool descriptor_holds_any(void);
 /* How many bytes of an unfinished line are held: the file ends that much later than it seems. */
 size_t descriptor_held(int fd);
 
-/* The same for its position, which a pwrite does not move. */
-size_t descriptor_held_at_position(int fd);
+/* lseek(2) on a managed descriptor, as if what is held were in the file. Writes nothing, but for SEEK_DATA and
+ * SEEK_HOLE.
+ */
+off_t descriptor_seek(int fd, off_t offset, int whence);
 
 /* Whether memory that the program speaks of can be looked at: only the kernel may find out that a pointer is bad. */
 bool descriptor_may_look(const void *start, size_t length);
@@ -87,6 +89,15 @@ void descriptor_follow(int fd);
  * log is opened exactly as asked. Returns the descriptor.
  */
 int descriptor_open(int directory, const char *path, int flags, mode_t mode);
+
+/* libc opened `path`, which is no log, by itself: what the table says of the number is over. */
+void descriptor_opened(int fd, const char *path);
+
+/*
+ * The flags for an open of `path` that is made where the shim is not, in a vfork child or by posix_spawn: of a log,
+ * nothing is overwritten.
+ */
+int descriptor_flags_outside(int directory, const char *path, int flags);
 
 /*
  * Whether opening `path` for writing with these flags would open a log: for callers that must know before (fopen).

@@ -240,31 +240,9 @@ __attribute__((noinline)) int descriptor_empty(int fd)
     return error == -ESTALE ? 0 : error;
 }
 
-/* Proved, because libc and raw system calls close and reuse numbers behind our back. */
-static const struct writer *holding(int fd)
-{
-    struct stat status;
-    const struct writer *writer = descriptor_writer(fd);
-    bool holds = writer != NULL && __builtin_expect(writer_held(writer) > 0, 0) && sys.fstat(fd, &status) == 0 &&
-                 status.st_ino == writer->inode && status.st_dev == writer->device;
-    return holds ? writer : NULL;
-}
-
 bool descriptor_holds_any(void)
 {
     return log_holding > 0 || log_async_used;
-}
-
-size_t descriptor_held(int fd)
-{
-    const struct writer *writer = holding(fd);
-    return writer == NULL ? 0 : writer_held(writer);
-}
-
-size_t descriptor_held_at_position(int fd)
-{
-    const struct writer *writer = holding(fd);
-    return writer == NULL || writer->held_aside ? 0 : writer_held(writer);
 }
 
 bool descriptor_reads(int fd)

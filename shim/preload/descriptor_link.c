@@ -39,13 +39,23 @@ void descriptor_hold_proc(void)
     rare_leave(&rare);
 }
 
-ssize_t descriptor_link(int fd, char *link, size_t size)
+static ssize_t read_link(const char *process, int fd, char *link, size_t size)
 {
     static const size_t root = sizeof "/proc/" - 1;
-    char name[32];
-    diag_format(name, sizeof name, "/proc/self/fd/%d", fd);
+    char name[40];
+    diag_format(name, sizeof name, "/proc/%s/fd/%d", process, fd);
     ssize_t length = sys.readlinkat(AT_FDCWD, name, link, size);
     return length < 0 && proc_is_held() ? sys.readlinkat(proc, name + root, link, size) : length;
+}
+
+/*
+ * The thread's own descriptors: "self" are those of the first thread, which may have ended, and then has none, or has
+ * others since an unshare.
+ */
+ssize_t descriptor_link(int fd, char *link, size_t size)
+{
+    ssize_t length = read_link("thread-self", fd, link, size);
+    return length < 0 ? read_link("self", fd, link, size) : length;
 }
 
 void descriptor_say_unknown(const struct config *config, const char *given, char *path, size_t size)

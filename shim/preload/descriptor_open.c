@@ -48,10 +48,16 @@ static void hide_append(int fd)
     }
 }
 
-/* A vfork child's open of a log: without the tables there is only the append, and O_TRUNC is not for the kernel. */
-static int foreign_flags(int directory, const char *path, int flags)
+static bool opens_for_writing(const char *path, int flags)
 {
-    const struct rule *rule = descriptor_path_rule(directory, path, flags);
+    return (flags & O_ACCMODE) != O_RDONLY && !(flags & (O_PATH | O_DIRECTORY)) && descriptor_active() &&
+           (uintptr_t)path >= LOWEST_ADDRESS;
+}
+
+/* Without the tables there is only the append, and O_TRUNC is not for the kernel. */
+int descriptor_flags_outside(int directory, const char *path, int flags)
+{
+    const struct rule *rule = opens_for_writing(path, flags) ? descriptor_path_rule(directory, path, flags) : NULL;
     if (rule == NULL) {
         return flags;
     }
@@ -72,12 +78,19 @@ static enum truncated truncated(int directory, const char *path, int flags)
     return is_new ? TRUNCATED_NEW : TRUNCATED_OTHER;
 }
 
+void descriptor_opened(int fd, const char *path)
+{
+    descriptor_forget(fd);
+    if (descriptor_active() && names_lock_file(path) && !descriptor_foreign_memory()) {
+        descriptor_set_state(fd, DESCRIPTOR_LOCK);
+    }
+}
+
 int descriptor_open(int directory, const char *path, int flags, mode_t mode)
 {
-    bool writing = (flags & O_ACCMODE) != O_RDONLY && !(flags & (O_PATH | O_DIRECTORY)) && descriptor_active() &&
-                   (uintptr_t)path >= LOWEST_ADDRESS;
+    bool writing = opens_for_writing(path, flags);
     if (writing && descriptor_foreign_memory()) {
-        int foreign = real.openat(directory, path, foreign_flags(directory, path, flags), mode);
+        int foreign = real.openat(directory, path, descriptor_flags_outside(directory, path, flags), mode);
         return foreign < 0 ? -errno : foreign;
     }
     enum truncated what = writing ? truncated(directory, path, flags) : TRUNCATED_OTHER;

@@ -18,8 +18,8 @@
  * file. */
 enum { DESCRIPTOR_UNKNOWN = 0, DESCRIPTOR_PLAIN = 1, DESCRIPTOR_LOCK = 2 };
 
-/* At start; -ENOMEM: the shim stays inert. */
-int descriptor_start(const struct config *rules);
+/* At start. */
+void descriptor_start(const struct config *rules);
 
 /* From now on everything is raw (a seccomp filter was installed). */
 void descriptor_stop(void);
@@ -40,6 +40,7 @@ void descriptor_set_state(int fd, uintptr_t state);
 struct writer *descriptor_writer(int fd);
 /* What was known to be no log is looked at anew. */
 void descriptor_forget_plain(int fd);
+/* The highest number that was ever a log's or a lock file's; -1: none was. */
 int descriptor_highest_managed(void);
 
 /*

@@ -33,13 +33,18 @@ EXPORT int close(int fd)
 }
 EXPORT_ALIAS(__close, close);
 
-/* The managed descriptors of a range that is about to be closed by the kernel. */
-static void forget_range(unsigned first, unsigned last)
+/*
+ * The managed descriptors of a range that is about to be closed by the kernel. Those of lock files are closed here,
+ * while nobody has the lock; in a table of descriptors that is not shared any more (`flags`) nobody has.
+ */
+static void forget_range(unsigned first, unsigned last, int flags)
 {
     int highest = descriptor_highest_managed();
     for (unsigned fd = first; highest >= 0 && fd <= (unsigned)highest && fd <= last; fd++) {
         if (descriptor_writer((int)fd) != NULL) {
             descriptor_forget((int)fd);
+        } else if (flags == 0 && descriptor_state((int)fd) == DESCRIPTOR_LOCK) {
+            descriptor_close((int)fd);
         }
     }
 }
@@ -69,7 +74,7 @@ EXPORT int close_range(unsigned first, unsigned last, int flags)
     }
     int saved = errno;
     if (!descriptor_foreign_memory()) {
-        forget_range(first, last);
+        forget_range(first, last, flags);
     }
     errno = saved;
     return close_around_own(first, last, flags);

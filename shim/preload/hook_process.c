@@ -155,6 +155,16 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
     return real.posix_spawnp(pid, file, actions, attributes, arguments, environment);
 }
 
+/* What libc will open for the child by itself: its O_TRUNC would cut a log off, and nobody would hear of it. */
+EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions, int fd, const char *path, int flags,
+                                            mode_t mode)
+{
+    int saved = errno;
+    int passed = descriptor_flags_outside(AT_FDCWD, path, flags);
+    errno = saved;
+    return real.posix_spawn_file_actions_addopen(actions, fd, path, passed, mode);
+}
+
 EXPORT int system(const char *command)
 {
     write_out();

@@ -1,10 +1,10 @@
 /*
  * A program that looks at what it wrote: what is held of an unfinished line belongs to the file, as far as it can see.
  *
- * Who reads or moves finds it there, written out. Who only asks where the end is gets it added: many a program looks at
- * the size of its log after every line, and that must not cut lines. What waits in a buffer (async=1) is whole, and is
- * written out for any of them. Should the held bytes not go out, they stay held,
- * and the next write tells why.
+ * Who reads finds it there, written out. Who asks where the end is, or goes somewhere, gets it added: many a program
+ * looks at the size of its log after every line, or seeks to where it believes the end to be before each write (Mono),
+ * and that must not cut lines. What waits in a buffer (async=1) is written out for any of them, as it cuts none. Should
+ * the held bytes not go out, they stay held, and the next write tells why.
  */
 #include "hook.h"
 
@@ -84,19 +84,17 @@ EXPORT ssize_t __pread_chk(int fd, void *buffer, size_t size, off_t offset, size
 ssize_t __pread64_chk(int fd, void *buffer, size_t size, off_t offset, size_t room);
 EXPORT_ALIAS(__pread64_chk, __pread_chk);
 
-/* To ask where the end is must not write anything: many a program looks at the size of its log after every line. */
 EXPORT off_t lseek(int fd, off_t offset, int whence)
 {
-    bool asks = offset == 0 && (whence == SEEK_CUR || whence == SEEK_END);
-    if (asks ? is_hidden(fd) : !write_out(fd)) {
+    if (is_hidden(fd)) {
         return -1;
     }
     drain(fd);
-    off_t result = real.lseek(fd, offset, whence);
-    if (asks && result >= 0) {
-        result += (off_t)(whence == SEEK_CUR ? descriptor_held_at_position(fd) : descriptor_held(fd));
+    if (__builtin_expect(descriptor_held(fd) > 0, 0)) {
+        int saved = errno;
+        return hook_result(saved, descriptor_seek(fd, offset, whence));
     }
-    return result;
+    return real.lseek(fd, offset, whence);
 }
 EXPORT_ALIAS(lseek64, lseek);
 off_t __lseek(int fd, off_t offset, int whence);

@@ -78,6 +78,7 @@ EXPORT int putw(int word, FILE *stream)
 EXPORT int __overflow(FILE *stream, int character)
 {
     FILE *routed = stdio_route(stream);
+    stdio_prepare(routed);
     if (routed != stream && character != EOF) {
         return real.putc_unlocked(character, routed);
     }

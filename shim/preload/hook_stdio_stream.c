@@ -70,7 +70,11 @@ EXPORT void _flushlbf(void)
 
 EXPORT int setvbuf(FILE *stream, char *buffer, int mode, size_t size)
 {
-    return real.setvbuf(stdio_route(stream), buffer, mode, size);
+    FILE *routed = stdio_route(stream);
+    if (mode == _IOFBF && buffer == NULL) {
+        stdio_prepare(routed);
+    }
+    return real.setvbuf(routed, buffer, mode, size);
 }
 EXPORT_ALIAS(_IO_setvbuf, setvbuf);
 

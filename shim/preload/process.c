@@ -179,7 +179,7 @@ static const char *why_no_thread(void)
     return real_has_libc_clock() ? NULL : "another library has clock_gettime";
 }
 
-static int start_logs(char *const environment[], const char *directory)
+static void start_logs(char *const environment[], const char *directory)
 {
     const struct log_helper_start helper = {
         .beside = find_command(directory),
@@ -195,7 +195,7 @@ static int start_logs(char *const environment[], const char *directory)
     log_async_refused = why_no_thread();
     log_helper_start(&helper);
     guard_start(forked);
-    return descriptor_start(&config);
+    descriptor_start(&config);
 }
 
 static void write_out_at_quick_exit(void *unused)
@@ -262,10 +262,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     if (config.count == 0) {
         return;
     }
-    if (start_logs(environment, here) != 0) {
-        diag_message("not enough memory: no log is managed");
-        return;
-    }
+    start_logs(environment, here);
     __register_atfork(before_fork, after_fork_in_parent, after_fork_in_child, NULL);
     __cxa_atexit(finish, NULL, NULL);
     __cxa_at_quick_exit(write_out_at_quick_exit, NULL);

@@ -19,7 +19,7 @@ static FILE *open_managed(int fd, int stream_flags)
     if (managed == NULL) {
         return NULL;
     }
-    stream_choose_buffer(managed->stream);
+    stream_choose_buffer(managed->stream, NULL);
     return managed->stream;
 }
 
@@ -63,7 +63,7 @@ FILE *stdio_fopen(const char *path, const char *text, FILE *(*next)(const char *
     errno = saved;
     FILE *stream = next(path, text);
     if (stream != NULL) {
-        descriptor_forget(stream->_fileno); /* whatever had this number was closed by libc */
+        descriptor_opened(stream->_fileno, path); /* whatever had this number was closed by libc */
     }
     if (stream != NULL) {
         errno = saved;

@@ -86,8 +86,9 @@ static inline void stream_unlock(FILE *stream, int state)
 /* Each managed stream after `previous` (NULL: the first), or NULL at the end. */
 struct managed_stream *stream_next(struct managed_stream *previous);
 
-/* Gives a stream the buffer and the line buffering that glibc would choose for its descriptor. */
-void stream_choose_buffer(FILE *stream);
+/* Gives a stream the buffer and the line buffering that glibc would choose for its descriptor; at most BUFSIZ, in
+ * `memory` if that is not NULL. */
+void stream_choose_buffer(FILE *stream, char *memory);
 
 /* Gives a stream a buffer of `size` bytes that glibc frees, or, with `memory`, one that it does not. */
 void stream_set_buffer(FILE *stream, char *memory, size_t size);
@@ -115,6 +116,19 @@ int twin_close(FILE *stream, bool *closed);
 
 /* Whether `stream` is the twin made for stdout or stderr, which is never freed. */
 bool twin_is_standard(const FILE *stream);
+
+/*
+ * A stream that is about to be written to, and has no buffer yet, gets one. The twins of stdout and stderr have none
+ * before, as glibc's own streams: the descriptor may have become a terminal meanwhile, where each line is seen at once.
+ */
+void twin_prepare(FILE *stream);
+
+static inline void stdio_prepare(FILE *stream)
+{
+    if (__builtin_expect(stream->_IO_buf_base == NULL, 0) && stdio_active) {
+        twin_prepare(stream);
+    }
+}
 
 static inline FILE *stdio_route(FILE *stream)
 {

@@ -77,7 +77,7 @@ static FILE *reopen_managed(const char *path, const char *text, struct managed_s
     }
     fd = result;
     stream_reset(managed, fd, mode.stream_flags);
-    stream_choose_buffer(stream);
+    stream_choose_buffer(stream, NULL);
     if (original != NULL) {
         original->_fileno = fd;
     }

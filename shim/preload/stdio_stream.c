@@ -319,11 +319,11 @@ static size_t buffer_size(FILE *stream)
     return status.st_blksize > 0 && status.st_blksize < BUFSIZ ? (size_t)status.st_blksize : BUFSIZ;
 }
 
-void stream_choose_buffer(FILE *stream)
+void stream_choose_buffer(FILE *stream, char *memory)
 {
     int saved = errno;
     if ((stream->_flags & STREAM_UNBUFFERED) == 0) {
-        stream_set_buffer(stream, NULL, buffer_size(stream));
+        stream_set_buffer(stream, memory, buffer_size(stream));
     }
     errno = saved;
 }

@@ -25,7 +25,7 @@ struct standard {
 };
 
 /* Without malloc: pages that are never touched cost nothing. */
-static char standard_buffers[STANDARD_COUNT][STANDARD_BUFFER];
+static SYS_SELDOM char standard_buffers[STANDARD_COUNT][STANDARD_BUFFER];
 
 static struct standard standards[STANDARD_COUNT] = {
     {.variable = &stdout, .fd = 1, .buffer = standard_buffers[0]},
@@ -70,16 +70,10 @@ static void share_lock(struct managed_stream *twin, FILE *original)
     twin->stream->_lock = original->_lock;
 }
 
-/* The size of the original's buffer if it has one, else what glibc would choose for the descriptor. */
+/* The size of the original's buffer. */
 static size_t standard_buffer_size(const FILE *original)
 {
-    struct stat status;
-    size_t size = BUFSIZ;
-    if (original->_IO_buf_base != NULL) {
-        size = (size_t)(original->_IO_buf_end - original->_IO_buf_base);
-    } else if (sys.fstat(original->_fileno, &status) == 0 && status.st_blksize > 0 && status.st_blksize < BUFSIZ) {
-        size = (size_t)status.st_blksize;
-    }
+    size_t size = (size_t)(original->_IO_buf_end - original->_IO_buf_base);
     return size < STANDARD_BUFFER ? size : STANDARD_BUFFER;
 }
 
@@ -115,20 +109,37 @@ static void attach_standard(struct standard *standard)
 {
     FILE *stream = standard->twin->stream;
     bool unbuffered = (standard->original->_flags & STREAM_UNBUFFERED) != 0;
-    if (!unbuffered && stream->_IO_buf_base == NULL) {
+    if (!unbuffered && stream->_IO_buf_base == NULL && standard->original->_IO_buf_base != NULL) {
         stream_set_buffer(stream, standard->buffer, standard_buffer_size(standard->original));
     }
     attach(standard->twin, standard->original);
 }
 
-bool twin_is_standard(const FILE *stream)
+static const struct standard *standard_with(const FILE *stream)
 {
     for (int i = 0; i < STANDARD_COUNT; i++) {
         if (standards[i].twin != NULL && standards[i].twin->stream == stream) {
-            return true;
+            return &standards[i];
         }
     }
-    return false;
+    return NULL;
+}
+
+bool twin_is_standard(const FILE *stream)
+{
+    return standard_with(stream) != NULL;
+}
+
+void twin_prepare(FILE *stream)
+{
+    const struct standard *standard = standard_with(stream);
+    if (standard != NULL) {
+        int state = stream_lock(stream);
+        if (stream->_IO_buf_base == NULL) { /* no other thread was faster */
+            stream_choose_buffer(stream, standard->buffer);
+        }
+        stream_unlock(stream, state);
+    }
 }
 
 static struct managed_stream *make_twin(FILE *original)
@@ -140,7 +151,7 @@ static struct managed_stream *make_twin(FILE *original)
     if (original->_IO_buf_base != NULL && (original->_flags & STREAM_UNBUFFERED) == 0) {
         stream_set_buffer(twin->stream, NULL, (size_t)(original->_IO_buf_end - original->_IO_buf_base));
     } else if ((original->_flags & STREAM_UNBUFFERED) == 0) {
-        stream_choose_buffer(twin->stream);
+        stream_choose_buffer(twin->stream, NULL);
     }
     share_lock(twin, original);
     attach(twin, original);
@@ -204,6 +215,7 @@ FILE *twin_route_bytes(FILE *stream)
         }
         managed = stream_managed(routed);
     }
+    stdio_prepare(routed);
     return wide_orient(managed, -1) < 0 ? routed : NULL;
 }
 
@@ -222,7 +234,11 @@ FILE *twin_route_position(FILE *stream)
 
 struct managed_stream *twin_route_wide(FILE *stream)
 {
-    return stream_managed(twin_route(stream));
+    struct managed_stream *managed = stream_managed(twin_route(stream));
+    if (managed != NULL) {
+        stdio_prepare(managed->stream);
+    }
+    return managed;
 }
 
 /* The standard twin becomes what a closed stream of glibc's is: every call on it fails. */

@@ -147,6 +147,20 @@ static void take_unused(struct archives *archives, const char *fresh, char *file
 }
 
 /*
+ * Whether somebody has a file open for writing, and may yet write to it: an archive that was truncated while it was
+ * rotated, or what a rotation is preparing that has lost its lock. Under the log's lock there is no time to look any
+ * further where leases are not to be had.
+ */
+static bool is_open(const struct archive_task *task, const char *file)
+{
+    struct sys_signals signals;
+    sys_signals_block(&signals);
+    int written = sys_is_written(task->directory, file);
+    sys_signals_restore(&signals);
+    return written > 0;
+}
+
+/*
  * First it gets a name that nobody else uses, so that no rotation can put an archive there between the look and the
  * removal, even one that has lost its lock.
  */
@@ -165,7 +179,9 @@ static int remove_unused(const struct archive_task *task, const char *file, cons
         return error;
     }
     bool is_live = status.st_nlink > 1 && live.st_ino == status.st_ino && live.st_dev == status.st_dev;
-    if (status.st_size == 0 || is_live) {
+    bool used = !is_live && (is_open(task, fresh) || sys.fstatat(directory, fresh, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
+                             status.st_size > 0);
+    if (!used) {
         return sys.unlinkat(directory, fresh, 0);
     }
     error = renamed ? sys_rename_new(directory, fresh, file) : 0;

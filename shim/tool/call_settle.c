@@ -87,7 +87,7 @@ static void tell_waiting(const char *name)
 /* A pass under the lock file that is at its place: somebody may have made it anew. */
 static int pass(struct settle *settle)
 {
-    int error = lockfile_is_current(settle->lock) ? 0 : lockfile_open(settle->lock, NULL);
+    int error = lockfile_is_current(settle->lock) ? 0 : lockfile_open(settle->lock, -1, NULL);
     return error != 0 ? error : settle_pass(settle);
 }
 
@@ -150,7 +150,7 @@ static int settle_open(struct settle *settle, const struct rule *rule, int lock_
     lock.fd = -1;
     lock.directory = lock_directory;
     settle->lock = &lock;
-    error = error != 0 ? error : lockfile_open(&lock, NULL);
+    error = error != 0 ? error : lockfile_open(&lock, -1, NULL);
     if (error != 0) {
         call_message("%s: %s: %s", settle->path, error == -ENOENT ? "no lock file" : "lock file", diag_errno(error));
         return CALL_FAILED;

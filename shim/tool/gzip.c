@@ -1,5 +1,6 @@
 #include "gzip.h"
 
+#include "../core/acl.h"
 #include "../core/mode.h"
 #include "../core/sys.h"
 
@@ -120,7 +121,7 @@ static int squeeze_file(const struct gzip_task *task, int plain, int hidden, con
     return error;
 }
 
-static int copy_attributes(int hidden, const struct stat *status)
+static int copy_attributes(int plain, int hidden, const struct stat *status)
 {
     const struct timespec times[2] = {status->st_atim, status->st_mtim};
     struct stat made;
@@ -134,7 +135,7 @@ static int copy_attributes(int hidden, const struct stat *status)
         return error;
     }
     mode_t mode = mode_without(status->st_mode, made.st_uid == status->st_uid, made.st_gid == status->st_gid);
-    error = sys.fchmod(hidden, mode);
+    error = acl_dress(hidden, plain, status, mode);
     return error != 0 ? error : sys.futimens(hidden, times);
 }
 
@@ -152,7 +153,7 @@ static int fill(const struct gzip_task *task, int plain, int hidden, const struc
     if (error == 0 && !gzip_is_unchanged(status, &after)) {
         error = -EAGAIN;
     }
-    error = error != 0 ? error : copy_attributes(hidden, status);
+    error = error != 0 ? error : copy_attributes(plain, hidden, status);
     return error != 0 ? error : sys.fsync(hidden);
 }
 

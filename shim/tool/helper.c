@@ -39,7 +39,7 @@ static int take_place(struct helper *helper)
 {
     struct lockfile *lock = helper->settle->lock;
     if (!lockfile_is_current(lock)) {
-        int error = lockfile_open(lock, NULL);
+        int error = lockfile_open(lock, -1, NULL);
         if (error != 0) {
             return error;
         }

@@ -152,7 +152,7 @@ static int open_live(const struct lender *lender, int flags)
     return fd;
 }
 
-/* Descriptors that came along are closed, whatever else the message is. */
+/* The descriptor that came along, whatever else the message is, and be it empty: it is to be closed. */
 static int take_shown(int client, char *what)
 {
     int shown = -1;
@@ -163,7 +163,7 @@ static int take_shown(int client, char *what)
     struct iovec piece = {.iov_base = what, .iov_len = 1};
     struct msghdr header = {
         .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof shown)};
-    if (recvmsg(client, &header, MSG_CMSG_CLOEXEC) == 1 && header.msg_controllen >= CMSG_LEN(sizeof shown) &&
+    if (recvmsg(client, &header, MSG_CMSG_CLOEXEC) >= 0 && header.msg_controllen >= CMSG_LEN(sizeof shown) &&
         control.head.cmsg_type == SCM_RIGHTS) {
         memcpy(&shown, CMSG_DATA(&control.head), sizeof shown);
     }
@@ -204,7 +204,8 @@ static void serve(const struct lender *lender, int client)
     int shown = take_shown(client, &what);
     if (shown >= 0) {
         int flags = fcntl(shown, F_GETFL);
-        if (!may_write(lender, shown, flags)) {
+        bool known = what == BORROW_LIVE || what == BORROW_LOCK;
+        if (!known || !may_write(lender, shown, flags)) {
             give(client, -1);
         } else if (what == BORROW_LOCK) {
             give_and_close(client, open_lock(lender));

@@ -164,6 +164,20 @@ account() {
     "$checker" "${options[@]}" "$log" "$@"
 }
 
+# The account of a log whose files others moved about: every line of the writers is in one of the regular files of its
+# directory, once, whole.
+every_line_is_somewhere_once() { # WRITER=COUNT...
+    local pair
+    for pair in "$@"; do
+        plain "$writer" write - "${pair%%=*}" "${pair##*=}"
+    done | sort >"$directory.expected"
+    find "$directory" -type f -name '*app.log*' ! -name '*.lock' ! -name '*victim*' -exec gzip -dcf {} + |
+        sort | diff "$directory.expected" - | head -n 20 >"$directory.difference"
+    cat "$directory.difference"
+    [ ! -s "$directory.difference" ]
+    rm "$directory".{expected,difference}
+}
+
 # Runs a command with and without the shim, each in a directory of its own in which it logs to app.log: what it prints,
 # its exit status and the bytes that it logs must be the same, whatever the number of files. $rules are relative.
 same_with_and_without_the_shim() {

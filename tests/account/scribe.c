@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ static const char USAGE[] = "usage: scribe [OPTION]... LOG WRITER COUNT TOLD [RA
                             "  --give-up N      ends after N errors in a row (default: never)\n"
                             "  --reopen N       closes and opens the log after every N lines\n"
                             "  --truncate       opens it with O_TRUNC\n"
+                            "  --drop           becomes nobody when it is open\n"
                             "  --length MIN-MAX of the payloads (default: 20-300)\n"
                             "  --file-size N    RLIMIT_FSIZE, in bytes; SIGXFSZ is ignored\n"
                             "  --die-of-file-size N   the same, but SIGXFSZ is not ignored\n";
@@ -42,7 +44,7 @@ struct attempt {
 static struct {
     const char *log, *file_size;
     unsigned writer, count, rate;
-    unsigned give_up, reopen, truncate;
+    unsigned give_up, reopen, truncate, drop;
     unsigned shortest, longest;
 } options = {.shortest = LINE_SHORTEST, .longest = LINE_LONGEST};
 
@@ -134,10 +136,19 @@ static void write_line(int fd, unsigned number, const char *line, size_t size)
     }
 }
 
+static void give_up_root(void)
+{
+    enum { NOBODY = 65534 };
+    if (setgroups(0, NULL) != 0 || setgid(NOBODY) != 0 || setuid(NOBODY) != 0)
+        err(1, "setuid");
+}
+
 static void write_lines(void)
 {
     static char line[LINE_SIZE_MAX + 1];
     int fd = open_log();
+    if (options.drop)
+        give_up_root();
     for (unsigned number = 1; number <= options.count && !ending; number++) {
         if (options.reopen > 0 && number > 1 && (number - 1) % options.reopen == 0) {
             if (close(fd) != 0)
@@ -170,6 +181,7 @@ static const struct option long_options[] = {
     {"give-up", required_argument, NULL, 'g'},
     {"reopen", required_argument, NULL, 'r'},
     {"truncate", no_argument, NULL, 't'},
+    {"drop", no_argument, NULL, 'D'},
     {"length", required_argument, NULL, 'l'},
     {"file-size", required_argument, NULL, 'f'},
     {"die-of-file-size", required_argument, NULL, 'd'},
@@ -187,6 +199,9 @@ static void option_argument(int option)
         break;
     case 't':
         options.truncate = 1;
+        break;
+    case 'D':
+        options.drop = 1;
         break;
     case 'l':
         if (sscanf(optarg, "%u-%u", &options.shortest, &options.longest) != 2 || options.shortest > options.longest ||

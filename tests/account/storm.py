@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """Kills scribes of one log, and the helpers that settle its archives, at random moments: kill -9.
 
-    storm.py [--scribes N] [--rate LINES] [--seed N] [--writers-only] SCRIBE LOG RECORDS KILLS
+    storm.py [--scribes N] [--rate LINES] [--seed N] [--drop] [--writers-only] SCRIBE LOG RECORDS KILLS
 
 The scribes are started with this process's environment but for STORM_PRELOAD, which is their LD_PRELOAD; each that is
-killed is followed by a new one. Their records are RECORDS/told.1, .2 and so on. Ends after so many kills, about half
-of them of helpers (--writers-only: none), and fails if not even a fifth were, or if a scribe ended by itself, or the
-live path was missing.
+killed is followed by a new one. With --drop they become nobody when they have the log open: the helpers are its keepers.
+Their records are RECORDS/told.1, .2 and so on. Ends after so many kills, about half of them of helpers (--writers-only:
+none), and fails if not even a fifth were, or if a scribe ended by itself, or the live path was missing.
 """
 
 import argparse
@@ -34,10 +34,11 @@ class Storm:
         """Each opens the log as often as one of many kinds of programs does; some write lines of several pages."""
         self.number += 1
         told = os.path.join(self.arguments.records, f"told.{self.number}")
-        reopen = random.choice((0, 0, 1, 20))
+        reopen = 0 if self.arguments.drop else random.choice((0, 0, 1, 20))
         truncate = ["--truncate"] if reopen == 20 and random.random() < 0.5 else []
         length, rate = random.choice((("20-300", self.arguments.rate), ("20-9000", self.arguments.rate // 10)))
-        command = [self.arguments.scribe, f"--reopen={reopen}", f"--length={length}", *truncate, self.arguments.log,
+        drop = ["--drop"] if self.arguments.drop else []
+        command = [self.arguments.scribe, *drop, f"--reopen={reopen}", f"--length={length}", *truncate, self.arguments.log,
                    str(self.number), "1000000", told, str(rate)]
         self.scribes.append(subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL))
 
@@ -108,6 +109,7 @@ def main():
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=time.time_ns())
     parser.add_argument("--writers-only", action="store_true")
+    parser.add_argument("--drop", action="store_true")
     parser.add_argument("scribe")
     parser.add_argument("log")
     parser.add_argument("records")

@@ -10,8 +10,10 @@ hold whole writes and nothing else, each writer's in order. Of a write that nobo
 was killed in it, all may be there, or nothing, or a beginning that ends with a page of the file, which is where the
 kernel stops; the next writer ends that line, with a newline, as it does when a full disk cut a line there. --writer adds
 a writer of the lines 1 to COUNT that is no scribe; 0-COUNT: it was killed, and any number of them may be there. --aside
-adds a file that an administrator took away; its place in the history follows from its lines. The account goes to standard output, what is wrong to standard error; exit status 0 if all is well, 1 if not. --answers shows what
-the writes were answered: how many got all that they asked for ("3 x whole"), then what the next ones were, and so on.
+adds a file that an administrator took away; its place in the history follows from its lines, if of several the one that
+was taken away last comes first. The account goes to standard output, what is wrong to standard error; exit status 0 if
+all is well, 1 if not. --answers shows what the writes were answered: how many got all that they asked for ("3 x
+whole"), then what the next ones were, and so on.
 """
 
 import argparse
@@ -201,7 +203,10 @@ def history_key(name, base, naming):
 
 
 def place_aside(files, aside):
-    """Each file that was taken away comes before the first one in which one of its writers went on."""
+    """Each file that was taken away comes before the first one in which one of its writers went on.
+
+    That may be another one that was taken away, later.
+    """
     numbers = {}
     for path in [path for _, path in files] + aside:
         lines = [(int(writer), int(number)) for writer, number in WRITER.findall(read_file(path))]

@@ -145,6 +145,8 @@ static int write_lines(const struct job *job, unsigned first, unsigned threads)
     run_writer(&writers[0]);
     for (unsigned i = 1; i < threads; i++)
         pthread_join(writers[i].thread, NULL);
+    if (close(job->log) != 0) /* what a library may have kept in a buffer */
+        fail("close");
     int64_t end = wall_now();
     printf("%lld %lld %lld\n", (long long)begin, (long long)end, (long long)(cpu_now() - cpu));
     return 0;

@@ -84,6 +84,7 @@ FAULTY(int, birth, (int dir, const char *path, struct timespec *born), (dir, pat
 FAULTY(int, ftruncate, (int fd, off_t length), (fd, length))
 FAULTY(int, fchmod, (int fd, mode_t mode), (fd, mode))
 FAULTY(int, fchown, (int fd, uid_t owner, gid_t group), (fd, owner, group))
+FAULTY(ssize_t, fgetxattr, (int fd, const char *name, void *value, size_t size), (fd, name, value, size))
 FAULTY(int, futimens, (int fd, const struct timespec times[2]), (fd, times))
 FAULTY(int, unlinkat, (int dir, const char *path, int flags), (dir, path, flags))
 FAULTY(ssize_t, getdents64, (int dir, void *buffer, size_t size), (dir, buffer, size))
@@ -179,6 +180,7 @@ static inline void faults_install(const struct faults *wanted)
     sys.ftruncate = faulty_ftruncate;
     sys.fchmod = faulty_fchmod;
     sys.fchown = faulty_fchown;
+    sys.fgetxattr = faulty_fgetxattr;
     sys.futimens = faulty_futimens;
     sys.fsync = faulty_fsync;
     sys.renameat2 = faulty_renameat2;

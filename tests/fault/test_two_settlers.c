@@ -31,7 +31,7 @@ static void open_lock(void)
     const struct stat log = {.st_mode = S_IFREG | 0644, .st_uid = geteuid(), .st_gid = getegid()};
     sys.clock = clock_a_minute_later;
     sys.fsync = faulty_fsync;
-    temporary_must(lockfile_open(&lock, &log) == 0, "lockfile_open");
+    temporary_must(lockfile_open(&lock, -1, &log) == 0, "lockfile_open");
 }
 
 static struct settle settle_of(struct place *place)

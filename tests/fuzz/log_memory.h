@@ -107,6 +107,8 @@ static inline int log_memory_settle(const struct policy *policy)
 {
     enum { PASSES = 40 };
     struct lockfile lock = {.fd = -1, .name = LOCK_BASE};
+    int (*fault)(const char *) = memory.fault;
+    memory.fault = NULL; /* the caller's own open */
     struct settle settle = {.path = log_path,
                             .base = log_path + strlen(log_directory) + 1,
                             .directory = sys.openat(AT_FDCWD, log_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0),
@@ -115,8 +117,9 @@ static inline int log_memory_settle(const struct policy *policy)
                             .zone = &log_zone_utc};
     settle.rule.policy = *policy;
     lock.directory = settle.directory;
+    memory.fault = fault;
     require(settle.directory >= 0 && guard_enter());
-    int result = lockfile_open(&lock, NULL);
+    int result = lockfile_open(&lock, -1, NULL);
     for (int pass = 0; pass < PASSES && result == 0; pass++) {
         result = settle_pass(&settle);
         if (result == SETTLE_DONE) {

@@ -403,6 +403,14 @@ static inline int memory_fchmod(int fd, mode_t mode)
     return error;
 }
 
+static inline ssize_t memory_fgetxattr(int fd, const char *name, void *value, size_t size)
+{
+    (void)name;
+    (void)value;
+    (void)size;
+    return memory_fd(fd) == NULL ? -EBADF : -ENODATA;
+}
+
 static inline int memory_fchown(int fd, uid_t owner, gid_t group)
 {
     (void)owner;
@@ -627,6 +635,7 @@ static inline void memory_start(void)
     sys.ftruncate = memory_ftruncate;
     sys.fchmod = memory_fchmod;
     sys.fchown = memory_fchown;
+    sys.fgetxattr = memory_fgetxattr;
     sys.futimens = memory_futimens;
     sys.fsync = memory_fsync;
     sys.renameat2 = memory_renameat2;

@@ -1,6 +1,8 @@
 /* What archives, live files and lock files are called and belong to, and which archives are kept. */
 #include "test.h"
 
+#include <sys/xattr.h>
+
 #define BYTES "app.log,max_bytes=100"
 
 static void numbers_shift(void)
@@ -166,6 +168,40 @@ static void mode_and_owner_as_before(void)
     CHECK_EQUAL(status.st_mode & 0777 & ~0666U, 0);
 }
 
+/*
+ * As setfacl -m u:1:rw,g::-,o::- makes it: the group may do nothing, though the permission bits, which are the mask,
+ * seem to say so.
+ */
+static void access_list_as_before(void)
+{
+    static const char name[] = "system.posix_acl_access";
+    static const unsigned char list[] = {
+        2,  0, 0, 0,                         /* version */
+        1,  0, 6, 0, 0xff, 0xff, 0xff, 0xff, /* owner rw- */
+        2,  0, 6, 0, 1,    0,    0,    0,    /* user 1 rw- */
+        4,  0, 0, 0, 0xff, 0xff, 0xff, 0xff, /* group --- */
+        16, 0, 6, 0, 0xff, 0xff, 0xff, 0xff, /* mask rw- */
+        32, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, /* others --- */
+    };
+    unsigned char got[256];
+    struct stat status;
+    CHECK_EQUAL(mknod("app.log", S_IFREG | 0600, 0), 0);
+    CHECK_EQUAL(setxattr("app.log", name, list, sizeof list, 0), 0);
+    int fd = open("app.log", O_WRONLY | O_APPEND);
+    write_text(fd, lines_of(100, "first"));
+    CHECK_EQUAL(getxattr(".app.log.lock", name, got, sizeof got), sizeof list);
+    CHECK_EQUAL(memcmp(got, list, sizeof list), 0);
+    write_text(fd, "second\n");
+    settle("app.log");
+    CHECK_EQUAL(archives("app.log"), 1);
+    CHECK_EQUAL(fgetxattr(fd, name, got, sizeof got), sizeof list);
+    CHECK_EQUAL(memcmp(got, list, sizeof list), 0);
+    CHECK_EQUAL(fstat(fd, &status), 0);
+    CHECK_EQUAL(status.st_mode & 07777, 0660);
+    CHECK_EQUAL(getxattr("app.log.1.gz", name, got, sizeof got), sizeof list);
+    CHECK_EQUAL(memcmp(got, list, sizeof list), 0);
+}
+
 static void mode_and_owner_by_rule(void)
 {
     struct stat status;
@@ -234,6 +270,7 @@ int main(int count, char **arguments)
         {"names_by_time_have_the_second_of_the_beginning", BYTES ",naming=time", names_by_time, NULL, NULL},
         {"a_second_archive_of_a_day_is_numbered", BYTES ",when=D,utc=1", names_by_day, NULL, NULL},
         {"mode_and_owner_are_as_before", BYTES, mode_and_owner_as_before, NULL, NULL},
+        {"an_access_list_is_as_before", BYTES ",compress=gzip", access_list_as_before, NULL, NULL},
         {"mode_and_owner_are_as_the_rule_says", BYTES ",mode=0664,owner=1:2", mode_and_owner_by_rule, NULL, NULL},
         {"the_lock_file_has_the_permissions_of_the_log", BYTES, lock_file_is_dressed_as_the_log, NULL, NULL},
         {"lock_files_are_in_lock_dir", BYTES ",lock_dir=@/locks", locks_elsewhere, NULL, NULL},

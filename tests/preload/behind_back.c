@@ -203,6 +203,82 @@ static void a_program_that_reads_the_lock_file_keeps_the_lock(void)
     pthread_join(reader, NULL);
 }
 
+/* Large enough for a write that takes a while. */
+enum { LARGE = 16 << 20, NUMBER = 500 };
+
+static void *write_large(void *fd)
+{
+    char *text = malloc(LARGE);
+    memset(text, 'x', LARGE);
+    text[LARGE - 1] = '\n';
+    CHECK_EQUAL(write(*(int *)fd, text, LARGE), LARGE);
+    free(text);
+    return NULL;
+}
+
+static off_t size_of(int fd)
+{
+    return lseek(fd, 0, SEEK_END);
+}
+
+/* By a look that is none of a process's, but of a description's: it sees the locks of its own process, too. */
+static bool log_is_locked(int lock_file)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    return raw_fcntl(lock_file, F_OFD_GETLK, (long)&lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/* In the midst of another thread's write. Whoever closes the lock file waits for its end, or the lock is still held. */
+static void check_keeps_the_lock(void (*close_lock_file)(void))
+{
+    pthread_t writer;
+    int fd = open_log("app.log");
+    write_text(fd, "first\n");
+    int lock_file = raw_open(".app.log.lock", O_RDWR);
+    int log = raw_open("app.log", O_RDONLY);
+    off_t end = size_of(log) + LARGE;
+    pthread_create(&writer, NULL, write_large, &fd);
+    while (size_of(log) < end - LARGE / 2) {
+    }
+    close_lock_file();
+    bool locked = log_is_locked(lock_file);
+    CHECK(locked || size_of(log) == end);
+    pthread_join(writer, NULL);
+    CHECK_EQUAL(ftruncate(fd, 0), 0);
+    raw_syscall(SYS_dup3, log, lock_file, 0); /* what was raw may not be closed so */
+}
+
+static void by_fclose(void)
+{
+    fclose(fopen(in_directory(".app.log.lock"), "r"));
+}
+
+static void by_close_range(void)
+{
+    int fd = open(in_directory(".app.log.lock"), O_RDONLY);
+    CHECK_EQUAL(dup2(fd, NUMBER), NUMBER);
+    CHECK_EQUAL(close_range(NUMBER, NUMBER, 0), 0);
+}
+
+static void by_dup2(void)
+{
+    int fd = open(in_directory(".app.log.lock"), O_RDONLY);
+    CHECK_EQUAL(dup2(STDERR_FILENO, fd), fd);
+}
+
+static void by_close(void)
+{
+    close(open(in_directory(".app.log.lock"), O_RDONLY));
+}
+
+static void no_way_of_closing_the_lock_file_drops_the_lock_of_a_write(void)
+{
+    check_keeps_the_lock(by_close);
+    check_keeps_the_lock(by_dup2);
+    check_keeps_the_lock(by_fclose);
+    check_keeps_the_lock(by_close_range);
+}
+
 int main(int count, char **arguments)
 {
     static const struct test tests[] = {
@@ -220,6 +296,8 @@ int main(int count, char **arguments)
          NULL},
         {"a_program_that_reads_the_lock_file_keeps_the_lock", "app.log,max_bytes=100",
          a_program_that_reads_the_lock_file_keeps_the_lock, NULL, NULL},
+        {"no_way_of_closing_the_lock_file_drops_the_lock_of_a_write", "app.log",
+         no_way_of_closing_the_lock_file_drops_the_lock_of_a_write, NULL, NULL},
     };
     return test_main(count, arguments, tests, TEST_COUNT(tests));
 }

@@ -53,17 +53,40 @@ static void by_fdatasync(void)
     CHECK_TEXT(content("app.log"), "complete\nbegin");
 }
 
-/* Whoever asks where the end is counts what is held, which stays; whoever goes somewhere sees it in the file. */
+/* Whoever asks where the end is, or goes somewhere, counts what is held, which stays. */
 static void by_lseek(void)
 {
     int fd = held();
     CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 14);
     CHECK_EQUAL(lseek(fd, 0, SEEK_END), 14);
-    CHECK_TEXT(content("app.log"), "complete\n");
+    CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 14);
+    CHECK_EQUAL(lseek(fd, -4, SEEK_END), 10);
+    CHECK_EQUAL(lseek(fd, 1, SEEK_CUR), 11);
+    CHECK_ERROR(lseek(fd, -12, SEEK_CUR), EINVAL);
+    CHECK_ERROR(lseek(fd, LONG_MAX, SEEK_CUR), EINVAL);
     CHECK_EQUAL(lseek(fd, 9, SEEK_SET), 9);
-    CHECK_TEXT(content("app.log"), "complete\nbegin");
-    write_text(fd, " end\n");
+    CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 9);
+    CHECK_TEXT(content("app.log"), "complete\n");
+    CHECK_EQUAL(fsync(fd), 0);
+    CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 9);
+    write_text(fd, " end\nbegin");
     CHECK_TEXT(content("app.log"), "complete\nbegin end\n");
+    CHECK_EQUAL(lseek(fd, 0, SEEK_HOLE), 24);
+    CHECK_TEXT(content("app.log"), "complete\nbegin end\nbegin");
+}
+
+/* Mono's FileStream goes to where it believes the end to be before it writes its next block. */
+static void seeks_before_each_write(void)
+{
+    int fd = held();
+    int other = open_log("app.log");
+    CHECK_EQUAL(lseek(fd, 14, SEEK_SET), 14);
+    write_text(other, "other\n");
+    write_text(fd, " end\nnext");
+    CHECK_EQUAL(lseek(fd, 23, SEEK_SET), 23);
+    write_text(other, "other\n");
+    write_text(fd, " end\n");
+    CHECK_TEXT(content("app.log"), "complete\nother\nbegin end\nother\nnext end\n");
 }
 
 /* A program that reads what it wrote. */
@@ -404,7 +427,8 @@ int main(int count, char **arguments)
         {"the_rest_of_a_line_comes_with_the_next_write", WHOLE, ends_with_the_next_write, NULL, NULL},
         {"a_write_without_any_newline_goes_through", WHOLE, without_newline_goes_through, NULL, NULL},
         {"what_is_held_is_written_at_fsync", WHOLE, by_fsync, NULL, NULL},
-        {"what_is_held_counts_for_lseek_and_is_written_at_a_seek", WHOLE, by_lseek, NULL, NULL},
+        {"what_is_held_counts_for_lseek_and_stays_held", WHOLE, by_lseek, NULL, NULL},
+        {"lines_stay_whole_of_who_seeks_before_each_write", WHOLE, seeks_before_each_write, NULL, NULL},
         {"what_is_held_is_written_before_the_program_reads", WHOLE, by_reading, NULL, NULL},
         {"what_is_held_is_written_at_fdatasync", WHOLE, by_fdatasync, NULL, NULL},
         {"what_is_held_is_written_at_close", WHOLE, by_close, NULL, NULL},

@@ -1,6 +1,9 @@
 /* However a descriptor of a log came to be, it is managed; and what is no log never is. */
 #include "test.h"
 
+#include <sched.h>
+#include <spawn.h>
+
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 
@@ -31,6 +34,56 @@ static void check_unmanaged(int fd, const char *name)
     snprintf(wanted, sizeof wanted, "%sthe same file\n", filler);
     CHECK_TEXT(content(name) + before, wanted);
     free(filler);
+}
+
+static void *opens_after_the_first_thread(void *null)
+{
+    char path[40];
+    sprintf(path, "/proc/self/fd/%d", *(int *)null);
+    while (access(path, F_OK) == 0) {
+        usleep(1000); /* the first thread has its descriptors until its end */
+    }
+    check_managed(open("app.log", O_WRONLY | O_CREAT | O_APPEND, 0644), "app.log");
+    _exit(0);
+}
+
+static void first_thread_ended(void)
+{
+    int status = -1;
+    static int null;
+    null = open("/dev/null", O_RDONLY);
+    pid_t child = fork();
+    if (child == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, opens_after_the_first_thread, &null);
+        pthread_exit(NULL);
+    }
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    CHECK_EQUAL(status, 0);
+}
+
+static int shared_number;
+
+/* Opens another file by the number that is the log's in the other threads. */
+static void *opens_on_its_own(void *unused)
+{
+    CHECK_EQUAL(unshare(CLONE_FILES), 0);
+    CHECK_EQUAL(raw_syscall(SYS_close, shared_number), 0);
+    CHECK_EQUAL(open("plain", O_WRONLY | O_CREAT | O_TRUNC, 0644), shared_number);
+    write_text(shared_number, "plain\n");
+    return unused;
+}
+
+static void own_descriptors_of_a_thread(void)
+{
+    pthread_t thread;
+    shared_number = open_log("app.log");
+    write_text(shared_number, "log\n");
+    CHECK_EQUAL(pthread_create(&thread, NULL, opens_on_its_own, NULL), 0);
+    CHECK_EQUAL(pthread_join(thread, NULL), 0);
+    write_text(shared_number, "log\n");
+    CHECK_TEXT(content("plain"), "plain\n");
+    CHECK_TEXT(history("app.log"), "log\nlog\n");
 }
 
 static void truncate_rotates(void)
@@ -80,6 +133,29 @@ static void truncate_allowed(void)
     CHECK_TEXT(content("app.log"), "");
     write_text(fd, "after\n");
     CHECK_TEXT(content("app.log"), "after\n");
+}
+
+/* What posix_spawn opens for a child is opened within libc. */
+static void truncate_by_posix_spawn(void)
+{
+    pid_t child;
+    int status = -1;
+    posix_spawn_file_actions_t actions;
+    char *arguments[] = {"echo", "after", NULL};
+    make_file("app.log", "before\n");
+    make_file("plain", "before\n");
+    static const char *const names[] = {"app.log", "plain", "new.log"};
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQUAL(posix_spawn_file_actions_init(&actions), 0);
+        CHECK_EQUAL(posix_spawn_file_actions_addopen(&actions, 1, names[i], O_WRONLY | O_CREAT | O_TRUNC, 0644), 0);
+        CHECK_EQUAL(posix_spawn(&child, "/bin/echo", &actions, NULL, arguments, environ), 0);
+        CHECK_EQUAL(waitpid(child, &status, 0), child);
+        CHECK_EQUAL(status, 0);
+        CHECK_EQUAL(posix_spawn_file_actions_destroy(&actions), 0);
+    }
+    CHECK_TEXT(history("app.log"), "before\nafter\n");
+    CHECK_TEXT(content("plain"), "after\n");
+    CHECK_TEXT(content("new.log"), "after\n");
 }
 
 /* Files are copied over a log as over any other, and its flags are those that the program asked for. */
@@ -357,11 +433,14 @@ int main(int count, char **arguments)
     static const char *const ignore[] = {"MPLOGSHIM_TRUNCATE=ignore", NULL};
     static const char *const allow[] = {"MPLOGSHIM_TRUNCATE=allow", NULL};
     static const struct test tests[] = {
+        {"a_log_opened_when_the_first_thread_has_ended_is_managed", RULES, first_thread_ended, NULL, NULL},
+        {"a_thread_with_descriptors_of_its_own_opens_what_it_names", RULES, own_descriptors_of_a_thread, NULL, NULL},
         {"o_trunc_rotates_by_default", "*.log", truncate_rotates, NULL, NULL},
         {"a_log_opened_to_be_truncated_takes_copies", "*.log", truncated_takes_copies, NULL, NULL},
         {"o_trunc_appends_with_truncate_ignore", "app.log", truncate_ignored, ignore, NULL},
         {"o_trunc_truncates_with_truncate_allow", "app.log", truncate_allowed, allow, NULL},
         {"o_trunc_shows_the_flags_that_were_asked_for", "app.log", truncate_shows_no_append, NULL, NULL},
+        {"o_trunc_by_posix_spawn_loses_nothing", "*.log", truncate_by_posix_spawn, NULL, NULL},
         {"o_trunc_by_several_loses_nothing", "app.log", truncate_by_several, NULL, NULL},
         {"o_excl_works_on_a_log", RULES, exclusive, NULL, NULL},
         {"permissions_of_a_new_log_follow_the_umask_and_stay", RULES, umask_counts, NULL, NULL},

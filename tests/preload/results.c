@@ -122,7 +122,9 @@ static void file_size_limit_is_the_programs(void)
 /* F_GETFL and F_GETFD of every kind of descriptor, after another process and this one have rotated. */
 static void flags_are_kept(void)
 {
-    static const int kinds[] = {0, O_NONBLOCK, O_SYNC, O_DSYNC, O_CLOEXEC, O_SYNC | O_NONBLOCK | O_CLOEXEC, O_NOATIME};
+    static const int kinds[] = {0,         O_NONBLOCK, O_SYNC,
+                                O_DSYNC,   O_CLOEXEC,  O_SYNC | O_NONBLOCK | O_CLOEXEC,
+                                O_NOATIME, O_NOFOLLOW, O_NOFOLLOW | O_NONBLOCK};
     int fds[2 * TEST_COUNT(kinds)];
     long status[2 * TEST_COUNT(kinds)];
     char *filler = lines_of(100, "filler");

@@ -123,6 +123,25 @@ static void run_spawn(scene_function call)
     note("no such program", function(&child, "/nonexistent/program", NULL, NULL, arguments, environ));
 }
 
+static void run_addopen(scene_function call)
+{
+    int (*function)(posix_spawn_file_actions_t *, int, const char *, int, mode_t) =
+        (int (*)(posix_spawn_file_actions_t *, int, const char *, int, mode_t))call;
+    posix_spawn_file_actions_t actions;
+    char *arguments[] = {"sh", "-c", "echo spawned; exit 8", NULL};
+    pid_t child = -1;
+    write_unfinished(scene.fd);
+    posix_spawn_file_actions_init(&actions);
+    errno = SCENE_ERRNO;
+    note(scene.hook, function(&actions, 1, scene.log, O_WRONLY | O_CREAT | O_APPEND, 0640));
+    note("bad number", function(&actions, -1, scene.log, O_WRONLY | O_CREAT | O_APPEND, 0640));
+    note("posix_spawn", posix_spawn(&child, "/bin/sh", &actions, NULL, arguments, environ));
+    expect_text("spawned\n");
+    note_child(child);
+    write_after(scene.fd);
+    posix_spawn_file_actions_destroy(&actions);
+}
+
 static void run_system(scene_function call)
 {
     (void)call;
@@ -267,6 +286,7 @@ static const struct snippet snippets_process[] = {
     {"execle", run_execle, CALL(execle), SIGNAL_SAFE | ENDS},
     {"posix_spawn", run_spawn, CALL(posix_spawn), 0},
     {"posix_spawnp", run_spawn, CALL(posix_spawnp), 0},
+    {"posix_spawn_file_actions_addopen", run_addopen, CALL(posix_spawn_file_actions_addopen), 0},
     {"system", run_system, CALL(system), 0},
     {"popen", run_popen, CALL(popen), 0},
     {"fork", run_fork, CALL(fork), SIGNAL_SAFE},

@@ -89,7 +89,7 @@ static void grown(long before, long after)
     write_after(scene.fd);
 }
 
-/* A question, a move, and back. */
+/* A question, a move, and back: as if all were in the file, which it need not be. */
 static void run_lseek(scene_function call)
 {
     off_t (*function)(int, off_t, int) = (off_t(*)(int, off_t, int))call;
@@ -98,6 +98,7 @@ static void run_lseek(scene_function call)
     note("where it is", function(scene.fd, 0, SEEK_CUR) - end);
     note("before the end", function(scene.fd, -1, SEEK_END) - end);
     note("back", function(scene.fd, 1, SEEK_CUR) - end);
+    note("fsync", fsync(scene.fd));
     looked(end == raw_size(scene.log));
 }
 

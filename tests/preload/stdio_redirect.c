@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -364,6 +365,25 @@ static void case_unfinished_lines(void)
     note("printf", printf(" again\nunfinished"));
 }
 
+/* A stream that was not used while it was a log is line buffered on a terminal, as any that is used there first. */
+static void case_terminal(void)
+{
+    char text[32];
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0) {
+        abort();
+    }
+    int terminal = open(ptsname(master), O_RDWR | O_NOCTTY);
+    put_on("a.log", 1);
+    note("dup2", dup2(terminal, 1));
+    printf("a question\n");
+    struct pollfd shown = {.fd = master, .events = POLLIN};
+    note("poll", poll(&shown, 1, 1000));
+    note("read", shown.revents != 0 ? read(master, text, sizeof text) : 0);
+    note("line buffered", __flbf(stdout) != 0);
+    note("fclose", fclose(stdout));
+}
+
 enum { THREADS = 4, LINES = 2000 };
 
 static void *write_lines(void *argument)
@@ -427,6 +447,7 @@ static const struct {
     {"pending_at_flush", case_pending_at_flush},
     {"signal_handler", case_signal_handler},
     {"unfinished_lines", case_unfinished_lines},
+    {"terminal", case_terminal},
     {"threads", case_threads},
 };
 enum { CASES = sizeof cases / sizeof cases[0] };

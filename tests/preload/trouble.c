@@ -238,66 +238,6 @@ static void strict_seccomp(void)
     CHECK_EQUAL(archives("app.log"), 1);
 }
 
-static void after_chroot(void)
-{
-    CHECK_EQUAL(mkdir("root", 0755), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        log_fd = open_log("app.log");
-        write_text(log_fd, "before\n");
-        if (chroot("root") != 0 || chdir("/") != 0) {
-            _exit(2);
-        }
-        write_text(log_fd, lines_of(100, "filler"));
-        write_text(log_fd, "after\n");
-        _exit(0);
-    }
-    CHECK_EQUAL(exit_status(child), 0);
-    CHECK_EQUAL(archives("app.log"), 2);
-    CHECK_TEXT(content("app.log"), "after\n");
-}
-
-/* The test's directory within the new root, by the same path. */
-static void enter_new_root(void)
-{
-    char path[PATH_MAX + 8] = "root";
-    CHECK_EQUAL(mkdir("root", 0755), 0);
-    for (const char *slash = test_directory; slash != NULL;) {
-        slash = strchr(slash + 1, '/');
-        snprintf(path, sizeof path, "root%.*s", slash == NULL ? PATH_MAX : (int)(slash - test_directory),
-                 test_directory);
-        mkdir(path, 0755);
-    }
-    CHECK_EQUAL(chroot("root"), 0);
-    CHECK_EQUAL(chdir(test_directory), 0);
-}
-
-/* The path of a file as it is outside of the new root. */
-static char *in_new_root(const char *name)
-{
-    char *path = malloc(2 * PATH_MAX);
-    snprintf(path, 2 * PATH_MAX, "%s/root%s/%s", test_directory, test_directory, name);
-    return path;
-}
-
-/* There is no /proc in the new root. */
-static void opened_after_chroot(void)
-{
-    pid_t child = fork();
-    if (child == 0) {
-        enter_new_root();
-        log_fd = open("app.log", O_WRONLY | O_CREAT | O_APPEND, 0644);
-        for (int i = 0; i < 3; i++) {
-            write_text(log_fd, lines_of(100, "filler"));
-        }
-        _exit(test_failures != 0);
-    }
-    CHECK_EQUAL(exit_status(child), 0);
-    CHECK_EQUAL(raw_size(in_new_root("app.log")), 100);
-    CHECK_EQUAL(strlen(history_read(in_new_root("app.log"), NULL)), 300);
-    CHECK_EQUAL(messages("is not managed"), 0); /* that the helper is not there is told */
-}
-
 /* The library was loaded where /proc is hidden: nothing can be told, and that is told once. */
 static void no_proc(void)
 {
@@ -377,8 +317,6 @@ int main(int count, char **arguments)
          "root"},
         {"a_missing_lock_dir_is_said_once", "app.log,lock_dir=/nonexistent/locks", no_lock_dir, NULL, NULL},
         {"a_program_under_strict_seccomp_goes_on_writing", BYTES, strict_seccomp, NULL, NULL},
-        {"a_program_that_changes_its_root_goes_on_rotating", BYTES, after_chroot, NULL, "root"},
-        {"a_log_opened_in_a_new_root_without_proc_rotates", BYTES, opened_after_chroot, NULL, "root"},
         {"without_proc_one_line_says_that_nothing_is_managed", BYTES, no_proc, NULL, "root"},
         {"a_broken_pipe_as_stderr_does_no_harm", BYTES, standard_error_is_a_broken_pipe, NULL, NULL},
         {"a_full_pipe_as_stderr_does_not_block", BYTES, standard_error_is_a_full_pipe, NULL, NULL},

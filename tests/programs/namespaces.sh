@@ -157,6 +157,40 @@ a_log_that_is_itself_a_mount_is_written_and_one_line_says_that_it_cannot_rotate(
     [ "$(find "$directory" -name '.app.log.*' ! -name .app.log.lock)" = "" ]
 }
 
+# Another file comes over the log while a program writes it, and goes again.
+mount_comes_and_goes() {
+    mkfifo "$directory/turns" "$directory/done"
+    shim bash -c 'exec 5>>"$1" 6>"$2"; n=0
+        while read -r; do for ((i = 0; i < 100; i++)); do echo "w=1 n=$((++n)) end" >&5; done; echo >&6; done' \
+        - "$log" "$directory/done" <"$directory/turns" 2>"$directory/said" &
+    exec 7>"$directory/turns" 8<"$directory/done"
+    turn() { echo >&7 && read -r -t 20 -u 8; }
+    turn
+    touch "$directory/outside.log"
+    mount --bind "$directory/outside.log" "$log"
+    sleep 1.2 # a second is what it may take
+    turn
+    umount -l "$log" # the program has it open
+    sleep 1.2
+    turn
+    exec 7>&-
+    wait $!
+    wait_for_names "$directory"
+}
+
+a_mount_that_comes_over_a_log_and_goes_again_is_followed() {
+    new_log
+    rules="$log,max_bytes=1K"
+    in_namespaces mount_comes_and_goes
+    cat "$directory/said"
+    diff <(seq -f 'w=1 n=%g end' 101 200) "$directory/outside.log"
+    rm "$directory/outside.log"
+    "$checker" --cat "$log" | diff <(seq -f 'w=1 n=%g end' 1 100; seq -f 'w=1 n=%g end' 201 300) -
+    (($(find "$directory" -name 'app.log.*' | wc -l) >= 2))
+    grep -q "^mplogshim: rotate_failed log=$log step=exchange error=EBUSY" "$directory/said"
+    grep -q "^mplogshim: rotate_recovered log=$log" "$directory/said"
+}
+
 # The log is on another file system than its directory.
 writable_file_of_a_read_only_directory() {
     touch "$log"
@@ -217,5 +251,6 @@ run_tests \
     a_log_on_the_lower_layer_of_an_overlay_rotates \
     a_log_on_a_file_system_of_fuse_rotates \
     a_log_that_is_itself_a_mount_is_written_and_one_line_says_that_it_cannot_rotate \
+    a_mount_that_comes_over_a_log_and_goes_again_is_followed \
     a_log_in_a_read_only_directory_is_written_and_one_line_says_that_it_cannot_be_locked \
     a_program_that_pivots_its_root_rotates_its_log_and_says_that_it_cannot_manage_another

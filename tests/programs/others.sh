@@ -5,55 +5,108 @@ source "$(dirname "$0")/../account/lib.sh"
 need logrotate sed setpriv "$python"
 export MPLOGSHIM_DIAG=off # the lock is not always to be had here
 
-# Every line of the writers WRITER=COUNT is in one of the regular files of the directory, once, whole.
-every_line_is_somewhere_once() { # WRITER=COUNT...
-    local pair
-    for pair in "$@"; do
-        plain "$writer" write - "${pair%%=*}" "${pair##*=}" >>"$directory.expected"
+# A log of its own for each way of logrotate's, with and without rotation by the shim, and four writers to each. Without
+# delaycompress, it must wait until everybody is on the live path again.
+logrotate_ways=(
+    [0]='create
+ postrotate
+  while find /proc/[0-9]*/fd -lname "DIRECTORY/app.log-*" 2>/dev/null | grep -q .; do sleep 0.05; done
+ endscript'
+    [1]='copy
+ nocompress'
+    [2]='copytruncate
+ prerotate
+  xargs -a DIRECTORY/writers kill -STOP || true # some may have ended
+ endscript
+ postrotate
+  xargs -a DIRECTORY/writers kill -CONT || true
+ endscript'
+    [3]='copytruncate
+ delaycompress'
+    [4]='create
+ delaycompress'
+)
+
+start_writers_of_each_way() {
+    local way own id place
+    for own in own none; do
+        for way in 4 3 2 1 0; do
+            place=$directory/$own/$way
+            mkdir -p "$place"
+            for id in 1 2 3 4; do
+                start bash -c 'echo $$ >>"$1/writers"; exec "$2" write "$1/app.log" "$3" 800 200' - "$place" "$writer" "$id"
+            done
+            printf '%s {\n size 1\n rotate 1000\n compress\n dateext\n dateformat -%%s\n %s\n}\n' \
+                "$place/app.log" "${logrotate_ways[way]//DIRECTORY/$place}" >>"$directory.conf"
+        done
     done
-    find "$directory" -type f -name '*app.log*' ! -name '*.lock' ! -name '*victim*' -exec gzip -dcf {} + |
-        sort >"$directory.found"
-    diff <(sort "$directory.expected") "$directory.found" | head -n 20 >"$directory.difference"
-    cat "$directory.difference"
-    [ ! -s "$directory.difference" ]
+    chmod 644 "$directory.conf"
 }
 
-logrotate_now() { # CONFIGURATION
-    printf '%s {\n size 1\n rotate 1000\n missingok\n notifempty\n dateext\n dateformat -%%s\n %s\n}\n' "$log" "$1" \
-        >"$directory.conf"
-    chmod 644 "$directory.conf"
-    plain logrotate --state "$directory.state" "$directory.conf"
+nobody_writes_to_what_logrotate_made() {
+    [ -z "$(find /proc/[0-9]*/fd -lname "$directory/*/app.log-*" 2>/dev/null)" ]
+}
+
+# The copies of a log that is not rotated otherwise are what it was then; they do not count.
+check_copies() {
+    local copy
+    for copy in "$directory"/none/1/app.log-*; do
+        cmp -n "$(stat -c %s "$copy")" "$copy" "$directory/none/1/app.log"
+    done
+    rm "$directory"/*/1/app.log-*
+}
+
+# What was written between copying and truncating is gone, once in a rotation for each writer, and a copy may end in the
+# middle of a line. All else is there once, whole, in order.
+check_after_copytruncate() { # DIRECTORY
+    local file
+    for file in "$1"/app.log*; do
+        gzip -dcf "$file" >"$directory.text"
+        [[ $file != *log-* || -z $(tail -c 1 "$directory.text") ]] || sed -i '$d' "$directory.text"
+        cat "$directory.text"
+    done | sort >"$directory.found"
+    for id in 1 2 3 4; do
+        plain "$writer" write - "$id" 800
+    done | sort | comm -13 - "$directory.found" | head -n 3 >"$directory.difference"
+    cat "$directory.difference"
+    [ ! -s "$directory.difference" ]
+    sed -E 's/^w=([0-9]+) n=([0-9]+) .*/\1 \2/' "$directory.found" | sort -k1,1n -k2,2n | awk '
+        $1 != writer { writer = $1; last = 0 }
+        $2 > last + 1 { lost[writer]++ }
+        { last = $2 }
+        END { for (w in lost) if (lost[w] > 2) { print "writer " w " lost lines " lost[w] " times"; exit 1 } }'
+}
+
+every_way_of_logrotate_beside_the_shim_loses_nothing_but_its_own() {
+    local way own all
+    new_log
+    all=$directory
+    rules="$all/own/*/app.log,max_bytes=8K;$all/none/*/app.log"
+    start_writers_of_each_way
+    for way in "$all"/*/*/; do
+        wait_until test -s "$way/app.log"
+    done
+    for _ in 1 2; do
+        plain logrotate --state "$all.state" "$all.conf"
+        sleep 1 # its names have seconds
+        wait_until nobody_writes_to_what_logrotate_made
+    done
+    finish
+    MPLOGSHIM_LOGS=$rules plain "$command" settle "$all"/*/*/app.log
+    rm "$all"/*/*/writers
+    check_copies
+    for own in own none; do
+        check_after_copytruncate "$all/$own/3"
+        for way in 0 1 2 4; do
+            echo "way $way, $own"
+            directory=$all/$own/$way every_line_is_somewhere_once {1,2,3,4}=800
+        done
+    done
+    end_files
 }
 
 end_files() {
-    rm -f "$directory".{conf,state,expected,found,difference,stop,input}
-}
-
-logrotate_with_create_compression_and_scripts_beside_the_shim_loses_nothing() {
-    local round
-    new_log max_bytes=16K,naming=number
-    for id in 1 2; do
-        start "$writer" write "$log" "$id" 3000 1000
-    done
-    for round in 1 2 3; do
-        wait_until test -s "$log"
-        logrotate_now 'create
- compress
- delaycompress
- sharedscripts
- prerotate
-  true
- endscript
- postrotate
-  true
- endscript'
-        sleep 1.1 # its names have seconds
-    done
-    finish
-    settle_log
-    (($(find "$directory" -name 'app.log-*' | wc -l) >= 2))
-    every_line_is_somewhere_once 1=3000 2=3000
-    end_files
+    rm -f "$directory".{conf,state,text,found,difference,stop,input}
 }
 
 # Replaces the log's content as editors do: a new file, renamed over it.
@@ -132,7 +185,7 @@ somebody_who_exchanges_names_has_nothing_written_through_links() {
 }
 
 run_tests \
-    logrotate_with_create_compression_and_scripts_beside_the_shim_loses_nothing \
+    every_way_of_logrotate_beside_the_shim_loses_nothing_but_its_own \
     after_sed_a_slow_writer_is_right_at_once \
     after_vi_a_slow_writer_is_right_at_once \
     after_it_was_emptied_a_slow_writer_is_right_at_once \

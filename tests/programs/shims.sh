@@ -58,6 +58,56 @@ several_libraries_at_once() {
     crew_shares_with "$list:/usr/libexec/coreutils/libstdbuf.so"
 }
 
+# Sets $behind to a library with a write of its own, which says so, built with these options.
+build_behind() { # [OPTION]...
+    behind=$work/libbehind.so
+    cat >"$work/behind.c" <<'END'
+#include <sys/syscall.h>
+#include <unistd.h>
+static long own_write(int fd, const void *data, size_t size)
+{
+    syscall(SYS_write, fd, "behind ", 7);
+    return syscall(SYS_write, fd, data, size);
+}
+#ifdef IFUNC
+static void *choose(void)
+{
+    return own_write;
+}
+ssize_t write(int fd, const void *data, size_t size) __attribute__((ifunc("choose")));
+#else
+ssize_t WRITE(int fd, const void *data, size_t size)
+{
+    return own_write(fd, data, size);
+}
+#endif
+#ifdef VERSION
+#define TEXT_OF(name) #name
+#define TEXT(name) TEXT_OF(name)
+__asm__(".symver " TEXT(WRITE) ", write" VERSION);
+#endif
+END
+    echo 'OLD { }; NEW { };' >"$work/behind.map"
+    gcc -fPIC -shared -fno-builtin -DWRITE=write "$@" -o "$behind" "$work/behind.c"
+}
+
+# What `write` of a descriptor that is no log comes to, behind the library and as the loader says.
+calls_come_to() { # TEXT [OPTION]...
+    build_behind "${@:2}"
+    [ "$(LD_PRELOAD=$shim_library:$behind "$work/writes")" = "$1" ] || { echo "built with: ${*:2}"; return 1; }
+}
+
+functions_of_a_library_behind_it_are_found_however_it_was_linked() {
+    echo '#include <unistd.h>
+int main(void) { return write(1, "text", 4) != 4; }' >"$work/writes.c"
+    gcc -fno-builtin -o "$work/writes" "$work/writes.c"
+    calls_come_to 'behind text' -Wl,--hash-style=gnu
+    calls_come_to 'behind text' -Wl,--hash-style=sysv
+    calls_come_to 'behind text' -DIFUNC
+    calls_come_to 'behind text' -UWRITE -DWRITE=new -DVERSION='"@@NEW"' -Wl,--version-script="$work/behind.map"
+    calls_come_to text -UWRITE -DWRITE=old -DVERSION='"@OLD"' -Wl,--version-script="$work/behind.map"
+}
+
 # It calls libc past everybody who comes after it.
 a_library_that_lets_nobody_behind_it_see_its_calls_may_come_after() {
     new_log max_bytes=4K
@@ -203,6 +253,7 @@ run_tests \
     libraries_that_take_functions_over_may_come_before_or_after \
     allocators_may_come_before_or_after \
     several_libraries_at_once \
+    functions_of_a_library_behind_it_are_found_however_it_was_linked \
     a_library_that_lets_nobody_behind_it_see_its_calls_may_come_after \
     a_library_that_lets_nobody_behind_it_see_its_calls_loses_nothing_before_it \
     of_several_copies_only_one_is_active \

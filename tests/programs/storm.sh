@@ -8,11 +8,11 @@ kills=${STORM_KILLS:-240}
 time_limit=$((60 + kills))
 
 # A storm of KILLS over a log with the keys given; then everything must have settled.
-storm() { # KILLS KEY=VALUE,...
+storm() { # KILLS KEY=VALUE,... [OPTION]...
     new_archived_log "$2"
     mkdir "$records"
     STORM_PRELOAD=$library MPLOGSHIM_LOGS=$rules MPLOGSHIM_STRICT=1 MPLOGSHIM_DIAG="$records/said" \
-        plain "$account_dir/storm.py" "$scribe" "$log" "$records" "$1"
+        plain "$account_dir/storm.py" "${@:3}" "$scribe" "$log" "$records" "$1"
     settle
     [ -e "$directory/.app.log.lock" ]
 }
@@ -34,7 +34,16 @@ kills_lose_nothing_and_leave_nothing_over_with_a_clock_and_no_compression() {
     account_of_scribes --max-bytes 32768 --min-rotations 10
 }
 
+# Workers in a directory and with a log of root's: each keeper that is killed leaves them on the file that they have,
+# until the next worker starts another one. The log is root's own, so the new file is lent to each of them.
+kills_of_workers_and_of_their_keepers_lose_nothing() {
+    ((EUID == 0)) || { echo "not root: nobody has a keeper"; return 0; }
+    storm $((kills / 6)) max_bytes=16K --drop
+    account_of_scribes --min-rotations 5
+}
+
 run_tests \
     kills_lose_nothing_and_leave_nothing_over_with_numbers_and_gzip \
     kills_lose_nothing_and_leave_nothing_over_with_times_and_gzip \
-    kills_lose_nothing_and_leave_nothing_over_with_a_clock_and_no_compression
+    kills_lose_nothing_and_leave_nothing_over_with_a_clock_and_no_compression \
+    kills_of_workers_and_of_their_keepers_lose_nothing

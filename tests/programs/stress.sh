@@ -55,8 +55,8 @@ account_of_round() {
     local writers=() file
     [ ! -e "$records/writers" ] || mapfile -t writers <"$records/writers"
     while read -r file; do
-        writers+=(--aside "$file")
-    done < <(find "$directory/aside" -type f -size +0 ! -name lock)
+        writers+=(--aside "$directory/aside/$file")
+    done < <(find "$directory/aside" -type f -size +0 ! -name lock -printf '%f\n' | sort -t. -k2,2nr)
     account_of_scribes --naming "$naming" "${writers[@]}"
 }
 

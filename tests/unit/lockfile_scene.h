@@ -47,7 +47,7 @@ static inline int teardown(void **state)
 
 static inline void assert_opens(struct place *place)
 {
-    assert_int_equal(lockfile_open(&place->lockfile, &place->log), 0);
+    assert_int_equal(lockfile_open(&place->lockfile, -1, &place->log), 0);
     assert_true(place->lockfile.fd >= 0);
 }
 

@@ -187,7 +187,7 @@ static inline void scene_settle(const struct scene *scene)
     lock.directory = settle.directory;
     strcpy(lock.name, LOCK_NAME);
     temporary_must(guard_enter(), "settle");
-    int result = lockfile_open(&lock, &status);
+    int result = lockfile_open(&lock, -1, &status);
     for (int pass = 0; pass < PASSES && result == 0; pass++) {
         result = settle_pass(&settle);
         if (result == SETTLE_WAIT) {

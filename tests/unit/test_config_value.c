@@ -72,6 +72,9 @@ static const struct good_value {
     {"owner=4294967294", FIELD(owner), 4294967294},
     {"utc=0", FIELD(owner), (uid_t)-1},
     {"lock=write", FIELD(lock_timeout_ns), 5 * SECOND},
+    {"utc=0", FIELD(lock), RULE_LOCK_WRITE},
+    {"lock=write", FIELD(lock), RULE_LOCK_WRITE},
+    {"lock=rotate", FIELD(lock), RULE_LOCK_ROTATE},
     {"lock_timeout=0", FIELD(lock_timeout_ns), 0},
     {"lock_timeout=500ms", FIELD(lock_timeout_ns), SECOND / 2},
     {"lock_timeout=0s", FIELD(lock_timeout_ns), 0},
@@ -111,8 +114,6 @@ static const struct good_value {
     {"async_flush=20ms", FIELD(async_flush_ns), SECOND / 50},
     {"on_event=none", FIELD(on_event), 0},
     {"utc=0", FIELD(on_event), 0},
-    /* What says "off" to a feature of another version is no error. */
-    {"lock=write", FIELD(policy.backups), 0},
 };
 
 static uint64_t read_field(const struct rule *rule, const struct good_value *good)
@@ -231,7 +232,6 @@ static const struct {
     {"max_total", "1T", "expected a size"},
     {"max_total", "4611686018427387905", "up to 2^62 bytes"},
     {"lock", "none", "expected write or rotate"},
-    {"lock", "rotate", UNSUPPORTED "write"},
     {"async", "on", "expected 0 or 1"},
     {"async_buffer", "x", "expected a size above 0"},
     {"async_buffer", "0", "expected a size above 0"},

@@ -152,6 +152,20 @@ static void messages_append_and_follow_no_link(void **state)
     assert_int_equal(temporary_length(scene.directory, "precious"), 0);
 }
 
+/* Somebody who may not write to a file can still give it another name, in a directory of his. */
+static void messages_go_to_no_file_that_has_a_second_name(void **state)
+{
+    struct temporary_path target = temporary_path(scene.directory, "precious");
+    (void)state;
+    temporary_write(scene.directory, "precious", "");
+    assert_int_equal(link(target.text, scene.diag.text), 0);
+    diag_message("lost");
+    assert_int_equal(temporary_length(scene.directory, "precious"), 0);
+    assert_int_equal(unlink(target.text), 0);
+    diag_message("said");
+    assert_said("mplogshim: said\n");
+}
+
 static void errno_is_left_alone(void **state)
 {
     (void)state;
@@ -307,6 +321,7 @@ int main(void)
         TEST(limits_are_of_each_log),
         TEST(rotated_is_silent),
         TEST(messages_append_and_follow_no_link),
+        TEST(messages_go_to_no_file_that_has_a_second_name),
         TEST(errno_is_left_alone),
         TEST(stderr_is_the_default_way),
         TEST(full_pipe_drops_messages_and_keeps_nobody),

@@ -148,7 +148,7 @@ static void symbolic_link_is_not_followed(void **state)
     struct temporary_path link = temporary_path(place->directory, LOCK_NAME);
     temporary_write(place->directory, "precious", "as it was");
     assert_int_equal(symlink(target.text, link.text), 0);
-    assert_int_equal(lockfile_open(&place->lockfile, &place->log), -ELOOP);
+    assert_int_equal(lockfile_open(&place->lockfile, -1, &place->log), -ELOOP);
     assert_int_equal(place->lockfile.fd, -1);
     char *text = temporary_read(place->directory, "precious");
     assert_string_equal(text, "as it was");
@@ -161,7 +161,7 @@ static void dangling_symbolic_link_makes_no_file(void **state)
     struct temporary_path target = temporary_path(place->directory, "nothing");
     struct temporary_path link = temporary_path(place->directory, LOCK_NAME);
     assert_int_equal(symlink(target.text, link.text), 0);
-    assert_int_equal(lockfile_open(&place->lockfile, &place->log), -ELOOP);
+    assert_int_equal(lockfile_open(&place->lockfile, -1, &place->log), -ELOOP);
     assert_false(temporary_exists(place->directory, "nothing"));
 }
 
@@ -185,7 +185,7 @@ static void assert_refuses_link_of(struct place *place, const char *text)
     struct temporary_path lock = temporary_path(place->directory, LOCK_NAME);
     temporary_write(place->directory, "precious", text);
     link_lock_to(place, "precious");
-    assert_int_equal(lockfile_open(&place->lockfile, &place->log), -EMLINK);
+    assert_int_equal(lockfile_open(&place->lockfile, -1, &place->log), -EMLINK);
     assert_int_equal(place->lockfile.fd, -1);
     char *now = temporary_read(place->directory, "precious");
     assert_string_equal(now, text);
@@ -255,10 +255,10 @@ static void directory_and_fifo_are_refused(void **state)
     struct place *place = *state;
     struct temporary_path path = temporary_path(place->directory, LOCK_NAME);
     assert_int_equal(mkdir(path.text, 0700), 0);
-    assert_int_equal(lockfile_open(&place->lockfile, &place->log), -EISDIR);
+    assert_int_equal(lockfile_open(&place->lockfile, -1, &place->log), -EISDIR);
     assert_int_equal(rmdir(path.text), 0);
     assert_int_equal(mkfifo(path.text, 0600), 0);
-    assert_int_equal(lockfile_open(&place->lockfile, &place->log), -EINVAL);
+    assert_int_equal(lockfile_open(&place->lockfile, -1, &place->log), -EINVAL);
     assert_int_equal(place->lockfile.fd, -1);
 }
 
@@ -280,7 +280,7 @@ static void file_that_comes_and_goes_is_opened_or_given_up(void **state)
     opens_left = 4;
     assert_opens(place);
     opens_left = INT_MAX;
-    assert_int_equal(lockfile_open(&place->lockfile, &place->log), -EAGAIN);
+    assert_int_equal(lockfile_open(&place->lockfile, -1, &place->log), -EAGAIN);
 }
 
 static void current_until_it_is_deleted_or_replaced(void **state)

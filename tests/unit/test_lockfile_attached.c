@@ -29,7 +29,7 @@ static void open_again(const struct place *place, struct lockfile *again)
     again->fd = -1;
     again->directory = place->lockfile.directory;
     strcpy(again->name, LOCK_NAME);
-    assert_int_equal(lockfile_open(again, &place->log), 0);
+    assert_int_equal(lockfile_open(again, -1, &place->log), 0);
 }
 
 static void others_are_those_attached_by_another_open(void **state)
@@ -123,7 +123,7 @@ static void fork_children_share_the_attachment_until_the_last_is_killed(void **s
 
 static int open_and_attach(struct place *place)
 {
-    int error = lockfile_open(&place->lockfile, &place->log);
+    int error = lockfile_open(&place->lockfile, -1, &place->log);
     return error != 0 ? error : lockfile_attach(&place->lockfile);
 }
 

@@ -471,26 +471,6 @@ static void lock_file_may_lie_elsewhere(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/* A record that was announced and is not all there is mended by a newline, but only if its file lacks one. */
-static void line_is_not_ended_by_what_another_file_at_the_path_ends_in(void **state)
-{
-    enum { PAGE = 4096 };
-    char page[PAGE + 1];
-    (void)state;
-    memset(page, 'x', PAGE);
-    page[PAGE - 1] = '\n';
-    page[PAGE] = '\0';
-    begin(0);
-    append(page);
-    lockfile_announce(&scene.writer->log->lock, scene.writer->generation, PAGE - 100, 200);
-    struct temporary_path aside = temporary_path(scene.directory, "aside");
-    assert_int_equal(rename(scene.path.text, aside.text), 0);
-    page[PAGE - 1] = 'x';
-    temporary_write(scene.directory, LOG_NAME, page);
-    append("next\n");
-    assert_int_equal(temporary_length(scene.directory, "aside"), PAGE + 5);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -520,7 +500,6 @@ int main(void)
         TEST(idle_logs_keep_only_so_many_descriptors),
         TEST(log_was_rotated_once_its_lock_file_says_so),
         TEST(lock_file_may_lie_elsewhere),
-        TEST(line_is_not_ended_by_what_another_file_at_the_path_ends_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

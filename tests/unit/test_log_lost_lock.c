@@ -1,6 +1,6 @@
 /*
- * A lock was lost: another process rotates in the middle of this one's rotation, under the same names. It costs no
- * line, and nobody writes to a file that has no name any more.
+ * A lock was lost: another process rotates in the middle of this one's rotation, under the same names, or does so under
+ * another lock file. It costs no line, and nobody writes to a file that has no name any more.
  */
 #include "log_scene.h"
 
@@ -162,6 +162,99 @@ static void archive_that_somebody_looks_at_is_not_removed_without_rename_flags(v
     assert_true(history_holds(scene.directory, 20, 0));
 }
 
+/* Somebody deletes the lock file after this process took its lock, and before its new file is complete. */
+static int chmod_and_delete_lock(int fd, mode_t mode)
+{
+    if (interruptions == 0) {
+        interruptions++;
+        assert_int_equal(unlink(temporary_path(scene.directory, LOCK_NAME).text), 0);
+    }
+    return sys_real.fchmod(fd, mode);
+}
+
+static bool swapped_alone;
+
+static int swap_under_the_lock_file(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    bool there = access(temporary_path(scene.directory, LOCK_NAME).text, F_OK) == 0;
+    swapped_alone = swapped_alone || (flags == RENAME_EXCHANGE && !there);
+    return sys_real.renameat2(from_dir, from, to_dir, to, flags);
+}
+
+static void nothing_is_rotated_under_a_lock_file_that_was_deleted(void **state)
+{
+    (void)state;
+    sys.fchmod = chmod_and_delete_lock;
+    sys.renameat2 = swap_under_the_lock_file;
+    swapped_alone = false;
+    assert_nothing_is_lost();
+    assert_false(swapped_alone);
+}
+
+static void truncation_that_rotates_does_so_under_the_next_lock_file(void **state)
+{
+    (void)state;
+    sys.fchmod = chmod_and_delete_lock;
+    sys.renameat2 = swap_under_the_lock_file;
+    interruptions = 0;
+    assert_true(scene_write_lines(&scene, 1, 2));
+    assert_int_equal(log_truncate(scene.writer, scene.fd), 0);
+    assert_int_equal(interruptions, 1);
+    assert_int_equal(lseek(scene.fd, 0, SEEK_END), 0);
+    assert_true(history_holds(scene.directory, 2, 0));
+}
+
+static int move_before_a_swap(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    if (flags == RENAME_EXCHANGE && interruptions == 0) {
+        interruptions++;
+        rename(scene.path.text, temporary_path(scene.directory, LOG_NAME ".1").text);
+    }
+    return sys_real.renameat2(from_dir, from, to_dir, to, flags);
+}
+
+static void live_file_that_is_moved_in_the_middle_of_a_rotation_is_no_failure(void **state)
+{
+    (void)state;
+    sys.renameat2 = move_before_a_swap;
+    assert_nothing_is_lost();
+    assert_int_equal(scene_events(&scene, "rotate_failed"), 0);
+}
+
+/* The lock file that took the place of the deleted one is held by somebody who is stopped. */
+static int held_unless_deleted(int fd, int command, long argument)
+{
+    struct stat status;
+    bool locks = command == F_SETLK && ((const struct flock *)argument)->l_type == F_WRLCK;
+    return locks && fstat(fd, &status) == 0 && status.st_nlink > 0 ? -EAGAIN : sys_real.fcntl(fd, command, argument);
+}
+
+static int count_swaps(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    interruptions += flags == RENAME_EXCHANGE;
+    return sys_real.renameat2(from_dir, from, to_dir, to, flags);
+}
+
+static void nothing_is_rotated_without_the_lock(void **state)
+{
+    (void)state;
+    interruptions = 0;
+    sys.renameat2 = count_swaps;
+    assert_true(scene_write_lines(&scene, 1, 3));
+    assert_int_equal(unlink(temporary_path(scene.directory, LOCK_NAME).text), 0);
+    scene_pass(2);
+    sys.fcntl = held_unless_deleted;
+    assert_true(scene_write_lines(&scene, 4, 6));
+    assert_int_equal(interruptions, 0);
+    assert_int_equal(scene_events(&scene, "lock_timeout"), 1);
+    sys.fcntl = sys_real.fcntl;
+    scene_pass(2);
+    assert_true(scene_write_lines(&scene, 7, 8));
+    assert_int_equal(interruptions, 1);
+    scene_settle(&scene);
+    assert_true(history_holds(scene.directory, 8, 0));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -172,6 +265,10 @@ int main(void)
         TEST(file_that_was_removed_before_it_took_the_live_path_is_not_written_to),
         TEST(two_swaps_under_one_name_leave_the_live_file_in_use),
         TEST(archive_that_somebody_looks_at_is_not_removed_without_rename_flags),
+        TEST(nothing_is_rotated_under_a_lock_file_that_was_deleted),
+        TEST(truncation_that_rotates_does_so_under_the_next_lock_file),
+        TEST(nothing_is_rotated_without_the_lock),
+        TEST(live_file_that_is_moved_in_the_middle_of_a_rotation_is_no_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,6 +97,8 @@ static void make_random_rule_keys(char *text)
     if (random_below(2))
         sprintf(text + strlen(text), ",lines=%s", lines[random_below(3)]);
     if (random_below(2))
+        sprintf(text + strlen(text), ",lock=%s", random_below(2) ? "rotate" : "write");
+    if (random_below(2))
         sprintf(text + strlen(text), ",truncate=%s", truncate[random_below(3)]);
     if (random_below(2))
         sprintf(text + strlen(text), ",mode=%o", (unsigned)random_below(512) | 0200);

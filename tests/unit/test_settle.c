@@ -40,7 +40,7 @@ static int setup(void **state)
     strcpy(lock.name, LOCK_NAME);
     temporary_must(fstat(settle.directory, &status) == 0 && guard_enter(), "directory");
     status.st_mode = S_IFREG | 0644;
-    temporary_must(lockfile_open(&lock, &status) == 0, "lockfile_open");
+    temporary_must(lockfile_open(&lock, -1, &status) == 0, "lockfile_open");
     return 0;
 }
 
