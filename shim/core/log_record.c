@@ -116,8 +116,8 @@ static size_t piece_length(const struct log *log, struct record *record, size_t 
     return whole > 0 ? whole : line_first(record->pieces, count, length);
 }
 
-/* Closing the file drops what the program has locked of it. */
-bool log_ends_in_newline(struct log *log, const struct writer *writer, off_t size)
+/* Closing the file drops what the program has locked of it. Apart, because signal stacks are small. */
+__attribute__((noinline)) bool log_ends_in_newline(struct log *log, const struct writer *writer, off_t size)
 {
     struct stat status;
     char last = '\n';
