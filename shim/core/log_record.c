@@ -210,6 +210,13 @@ static __attribute__((noinline)) size_t write_run(struct log *log, struct writer
 {
     log_ring_begin(log, record->ring, record->run, skip, length, writer, end);
     size_t written = write_bytes(writer->fd, record, skip, length);
+    if (written < length && record->error == 0) {
+        record->cut = false; /* what comes now says why */
+        written += write_bytes(writer->fd, record, skip + written, length - written);
+    }
+    if (written > 0 && written < length && log->locked && end >= 0) {
+        written = log_ring_cut_back(record->ring, record->run, writer, end, written);
+    }
     log_ring_done(record->ring, record->run, length, written);
     record->cut = record->cut || record->run->records > 1;
     return written;

@@ -43,6 +43,13 @@ void log_ring_close(struct log_ring *dead);
  */
 void log_ring_begin(struct log *log, struct log_ring *ring, const struct ring_run *run, size_t skip, size_t length,
                     const struct writer *writer, off_t end);
+/*
+ * Only `written` bytes of a run went behind `end` (a full disk): the beginning of a record that is the last of them is
+ * cut off again, under the log's lock, before somebody else writes behind it. How many bytes stay.
+ */
+size_t log_ring_cut_back(const struct log_ring *ring, const struct ring_run *run, const struct writer *writer,
+                         off_t end, size_t written);
+
 void log_ring_done(struct log_ring *ring, const struct ring_run *run, size_t length, size_t done);
 
 /*

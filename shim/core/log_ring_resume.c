@@ -27,6 +27,15 @@ void log_ring_begin(struct log *log, struct log_ring *ring, const struct ring_ru
     }
 }
 
+size_t log_ring_cut_back(const struct log_ring *ring, const struct ring_run *run, const struct writer *writer,
+                         off_t end, size_t written)
+{
+    struct ring_run next;
+    size_t whole = run->records > 1 ? ring_whole(&ring->ring, run, written, &next) : 0;
+    bool is_last = whole < written && sys.lseek(writer->fd, 0, SEEK_END) == end + (off_t)written;
+    return is_last && sys.ftruncate(writer->fd, end + (off_t)whole) == 0 ? whole : written;
+}
+
 /* Of a record that is in the file only in part, the intent stays. */
 void log_ring_done(struct log_ring *ring, const struct ring_run *run, size_t length, size_t done)
 {

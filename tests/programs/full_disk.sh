@@ -113,9 +113,9 @@ writers_are_answered_as_without_the_shim_on_a_full_tmpfs() { same_answers_on_a_f
 writers_are_answered_as_without_the_shim_on_a_full_ext4() { same_answers_on_a_full ext4; }
 
 # Four scribes over several times in which there is no space, with rotation and compression under way.
-a_full_disk_loses_nothing() { # KIND
+a_full_disk_loses_nothing() { # KIND [,KEY=VALUE]...
     local id round
-    new_disk "$1" 2048 max_bytes=64K,compress=gzip
+    new_disk "$1" 2048 "max_bytes=64K,compress=gzip${2-}"
     watch_live_path "$log"
     for id in 1 2 3 4; do
         start_scribe "$id" 2000 800 2>>"$records/said"
@@ -138,6 +138,7 @@ a_full_disk_loses_nothing() { # KIND
 
 a_full_tmpfs_loses_nothing_and_all_goes_on_when_space_returns() { a_full_disk_loses_nothing tmpfs; }
 a_full_ext4_loses_nothing_and_all_goes_on_when_space_returns() { a_full_disk_loses_nothing ext4; }
+a_full_ext4_loses_nothing_that_waits_in_buffers() { a_full_disk_loses_nothing ext4 ,async=1,async_buffer=64K; }
 
 checksums() {
     (cd "$directory" && sha1sum app.log.*)
@@ -292,6 +293,7 @@ run_tests \
     writers_are_answered_as_without_the_shim_on_a_full_ext4 \
     a_full_tmpfs_loses_nothing_and_all_goes_on_when_space_returns \
     a_full_ext4_loses_nothing_and_all_goes_on_when_space_returns \
+    a_full_ext4_loses_nothing_that_waits_in_buffers \
     compression_without_space_leaves_the_plain_archives_of_a_tmpfs \
     compression_without_space_leaves_the_plain_archives_of_an_ext4 \
     programs_that_start_on_a_full_tmpfs_rotate_when_space_returns \

@@ -79,6 +79,16 @@ handlers_may_do_all_of_it_in_many_threads() {
     (($(happened forks) >= seconds))
 }
 
+# What a handler interrupts may be in the middle of a record on its way into the buffer.
+handlers_that_interrupt_malloc_may_write_to_a_buffer() {
+    interrupt max_bytes=256K,async=1,async_buffer=64K --work libc --threads 3
+}
+
+handlers_may_end_the_process_and_jump_in_many_threads_with_buffers() {
+    interrupt max_bytes=64K,async=1 --threads 6 --exit --jump
+    (($(happened exits) >= seconds))
+}
+
 run_tests \
     handlers_that_interrupt_malloc_and_localtime_may_write \
     handlers_that_interrupt_stdio_may_write \
@@ -88,4 +98,6 @@ run_tests \
     handlers_may_jump \
     handlers_may_fork_and_jump_in_many_threads \
     handlers_may_end_the_process_and_jump_in_many_threads \
-    handlers_may_do_all_of_it_in_many_threads
+    handlers_may_do_all_of_it_in_many_threads \
+    handlers_that_interrupt_malloc_may_write_to_a_buffer \
+    handlers_may_end_the_process_and_jump_in_many_threads_with_buffers
