@@ -19,8 +19,9 @@
  *                     settled, 0: nothing), record= (generation, offset and length of the last record that was about to
  *                     cross a page of the file), keeper= (number of the keeper's socket), asked= (written by a process
  *                     that cannot rotate, for the keeper), rings= (whether there may be buffers of async=1; 0: none),
- *                     batch= (the number of the buffer that the last such record came from), and from byte 1024 on the policy: one line of 32 bytes for
- *                     each of its keys, in the words of the configuration, padded with blanks
+ *                     batch= (the number of the buffer that the last such record came from), and from byte 1024
+ *                     on the policy: one line of 32 bytes for each of its keys, in the words of the configuration,
+ *                     padded with blanks
  *   bytes 4096 ..     one byte for every rotation: the file's length is the generation; from 2^40 it goes back to 1
  *
  * A changed length never means anything but "look again". fcntl locks on single bytes of the page say who does what.
@@ -43,9 +44,9 @@
  * yet: G the generation at which it was rotated, 16 hexadecimal digits; BEGUN when the file was begun, decimal
  * seconds of the epoch. ".app.log.new" is the new file for a moment, where names cannot be exchanged. An empty pending
  * file is one that was prepared and never took the log's place. ".app.log.squeeze" is an archive being compressed:
- * not ".gz.new", which is the new file of a log "app.log.gz". ".app.log.XXXXXXXXXXXXXXXX.ring", beside the lock file and
- * named after it, is the buffer of one process (async=1; ring.h), and 16 hexadecimal digits tell it from the others.
- * While the process lives, its mapping holds a lock (OFD) on the first byte.
+ * not ".gz.new", which is the new file of a log "app.log.gz". ".app.log.XXXXXXXXXXXXXXXX.ring", beside the lock file
+ * and named after it, is the buffer of one process (async=1; ring.h), and 16 hexadecimal digits tell it from the
+ * others. While the process lives, its mapping holds a lock (OFD) on the first byte.
  */
 #define MPLOGSHIM_LOCK_SUFFIX    ".lock"
 #define MPLOGSHIM_RING_SUFFIX    ".ring"

@@ -110,12 +110,12 @@ __attribute__((noinline)) void log_async_take_over(struct log *log)
 }
 
 /*
- * The kernel frees the lock of a dying process's mapping a moment after the lock of the log: it is waited for that
- * long.
+ * The kernel frees the lock of a dying process's mapping a moment after the lock of the log: it is waited for that long,
+ * and a second at most.
  */
 __attribute__((noinline)) bool log_async_mend(struct log *log, struct writer *writer, off_t *size)
 {
-    enum { ATTEMPTS = 40 };
+    enum { ATTEMPTS = 4000 };
     const struct timespec pause = {.tv_nsec = MILLISECOND / 4};
     struct log_ring dead;
     int64_t number;

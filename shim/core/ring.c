@@ -162,7 +162,7 @@ int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_
         uint64_t next = ring_make_head(position + (uint32_t)length, ring_slot_of(head) + 1, put.token);
         put.head = head;
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        *chain = &put;
+        *chain = &put; /* cppcheck-suppress autoVariables ; until this returns */
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         if (ring_exchange(&page->head, head, next)) {
             copy_in(ring, vector, count, length, position);

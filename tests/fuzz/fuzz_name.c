@@ -13,6 +13,14 @@
 
 enum { NAMES = 3 };
 
+/* One of any number, which is not kept of a parsed name. */
+static int make_ring(const char *base, char *out)
+{
+    char lock[NAME_SIZE];
+    int error = name_lock(base, lock);
+    return error != 0 ? error : name_ring(lock, 0, out);
+}
+
 /* Makes the file name that `name` describes. */
 static int make(const char *base, const struct name *name, char *out)
 {
@@ -25,6 +33,8 @@ static int make(const char *base, const struct name *name, char *out)
         return name_pending(base, name->generation, name->begun, out);
     case NAME_LOCK:
         return name_lock(base, out);
+    case NAME_RING:
+        return make_ring(base, out);
     case NAME_WORK:
     case NAME_OTHER:
         break;
