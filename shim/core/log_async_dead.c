@@ -110,8 +110,8 @@ __attribute__((noinline)) void log_async_take_over(struct log *log)
 }
 
 /*
- * The kernel frees the lock of a dying process's mapping a moment after the lock of the log: it is waited for that long,
- * and a second at most.
+ * The kernel frees the lock of a dying process's mapping a moment after the lock of the log: it is waited for that
+ * long, and a second at most.
  */
 __attribute__((noinline)) bool log_async_mend(struct log *log, struct writer *writer, off_t *size)
 {
