@@ -142,6 +142,7 @@ static int drain(struct log *log, struct writer *preferred, struct log_ring *rin
     bool late = false;
     uint32_t end = ring_end(&ring->ring);
     struct writer *any = next_writer(log, NULL);
+    ring_tidy(&ring->ring);
     int error = any == NULL ? 0 : resume(log, ring, any);
     while (error == 0) {
         bool waits;

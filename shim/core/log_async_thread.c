@@ -75,7 +75,7 @@ static void write_out(struct log *log)
     async->due_at = 0;
     log_helper_call(log);
     if (error != 0) {
-        async->drain_at = sys_now(CLOCK_MONOTONIC) + (error == -EBUSY ? MILLISECOND : SECOND);
+        async->drain_at = sys_now(CLOCK_MONOTONIC) + (error == -EBUSY ? 10 * MILLISECOND : SECOND);
     }
 }
 
@@ -124,6 +124,7 @@ static int run(void *unused)
 {
     (void)unused;
     guard_thread.inside = 1;
+    looked_at = sys_now(CLOCK_MONOTONIC); /* as the log was attached */
     sys_call(SYS_prctl, PR_SET_NAME, (long)"mplogshim", 0, 0, 0, 0);
     while (!__atomic_load_n(&stops, __ATOMIC_ACQUIRE) && !sys_confined) {
         look_at_all();

@@ -131,6 +131,9 @@ struct ring_run {
  */
 bool ring_next(const struct ring *ring, uint32_t end, uint64_t alone, bool late, struct ring_run *run, bool *waits);
 
+/* Frees what was given up and lies before every record. No signal handler may jump out of it. */
+void ring_tidy(struct ring *ring);
+
 /* The first slot that is not done with. */
 uint32_t ring_first(const struct ring *ring);
 

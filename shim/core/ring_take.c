@@ -113,8 +113,7 @@ size_t ring_whole(const struct ring *ring, const struct ring_run *run, size_t le
     return whole;
 }
 
-/* Frees what is at the tail and of no use any more. No signal handler may jump out of it. */
-static void move_tail(struct ring *ring)
+void ring_tidy(struct ring *ring)
 {
     uint64_t tail = ring->page->tail;
     uint32_t end = ring_end(ring);
@@ -153,7 +152,7 @@ static void take_out(struct ring *ring, uint32_t first, uint32_t position, uint3
                                             (record & WHOLE) != 0, SLOT_COMMITTED));
         }
     }
-    move_tail(ring);
+    ring_tidy(ring);
 }
 
 static void set_state(struct ring *ring, enum ring_intent_state state)

@@ -170,6 +170,8 @@ static void who_jumps_away_after_reserving_holds_up_nobody(void **state)
         }
         ring_abandon(&chain);
         assert_null(chain);
+        ring_tidy(&fixture.ring);
+        assert_true(ring_used(&fixture.ring) > 0);
         assert_string_equal(take(&fixture.ring, false, &waits), "one\n");
         assert_false(waits);
         assert_string_equal(take(&fixture.ring, false, &waits), others == 0   ? ""
@@ -179,6 +181,23 @@ static void who_jumps_away_after_reserving_holds_up_nobody(void **state)
         assert_int_equal(ring_used(&fixture.ring), 0);
         free(fixture.memory);
     }
+}
+
+static void what_was_given_up_alone_leaves_nothing(void **state)
+{
+    (void)state;
+    struct ring again;
+    struct fixture fixture = fixture_make(1);
+    struct ring_put stopped = reserve(&fixture.ring, 4, 7);
+    struct ring_put *chain = &stopped;
+    ring_abandon(&chain);
+    ring_tidy(&fixture.ring);
+    assert_int_equal(ring_used(&fixture.ring), 0);
+    (void)reserve(&fixture.ring, 4, 7); /* killed here */
+    assert_int_equal(ring_take_over(&again, fixture.memory, fixture.size, "app.log"), 0);
+    ring_tidy(&again);
+    assert_int_equal(ring_used(&again), 0);
+    free(fixture.memory);
 }
 
 static void who_jumps_away_before_reserving_takes_nothing_of_others(void **state)
@@ -432,6 +451,7 @@ int main(void)
         cmocka_unit_test(a_record_that_is_too_long_and_a_closed_ring_are_refused),
         cmocka_unit_test(what_is_being_put_in_holds_up_who_is_patient_only),
         cmocka_unit_test(who_jumps_away_after_reserving_holds_up_nobody),
+        cmocka_unit_test(what_was_given_up_alone_leaves_nothing),
         cmocka_unit_test(who_jumps_away_before_reserving_takes_nothing_of_others),
         cmocka_unit_test(runs_are_cut_between_records_that_end_lines),
         cmocka_unit_test(what_of_a_batch_is_written_is_taken_out_once),
