@@ -6,6 +6,7 @@
  */
 #include "log_private.h"
 
+#include "log_async.h"
 #include "log_locks.h"
 
 #include "acl.h"
@@ -257,6 +258,15 @@ enum { NOT_LIVE = 1 };
 
 static const char *const step_names[] = {"look", "prepare", "announce", "exchange", "done"};
 
+/* A batch of which only the beginning is there does not become the end of an archive (log_async.h). */
+static void mend(struct log *log, struct writer *writer, int64_t generation)
+{
+    off_t size = sys.lseek(writer->fd, 0, SEEK_END);
+    if (size > 0 && size % LOCKFILE_FILE_PAGE == 0 && lockfile_is_broken(&log->lock, generation, size)) {
+        log_async_mend(log, writer, &size);
+    }
+}
+
 /*
  * Each step leaves what the next process can go on from: an empty pending file is prepared anew; a longer lock file
  * makes everybody look again and find the same file; after the exchange the archive has its pending name and only
@@ -279,6 +289,7 @@ static int rotate_steps(struct log *log, struct writer *writer, enum rotation_st
     if (error != 0) {
         return error;
     }
+    mend(log, writer, generation);
     prove_begun(log, generation, &before);
     *step = STEP_PREPARE;
     int fd = log_prepare(log, writer, &before, generation, pending);
