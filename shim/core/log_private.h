@@ -62,6 +62,12 @@ extern bool log_keeping;
  */
 bool log_is_due(struct log *log, const struct writer *writer, off_t size, size_t length);
 
+/* Whether a file of this size may end where a kill ended a write. */
+static inline bool log_may_be_torn(off_t size)
+{
+    return size > 0 && size % LOCKFILE_FILE_PAGE == 0;
+}
+
 /* Whether the writer's file, of this size, ends with a whole line; true if that is not to be known. */
 bool log_ends_in_newline(struct log *log, const struct writer *writer, off_t size);
 

@@ -143,8 +143,7 @@ static off_t guard_pages(struct log *log, struct writer *writer, off_t size, siz
 {
     off_t used = size % LOCKFILE_FILE_PAGE;
     if (used == 0 && size > 0 && writer->midline == 0 && lockfile_is_broken(&log->lock, writer->generation, size) &&
-        !log_ends_in_newline(log, writer, size) && !log_async_mend(log, writer, &size) &&
-        sys.lseek(writer->fd, 0, SEEK_END) == size) {
+        !log_ends_in_newline(log, writer, size) && sys.lseek(writer->fd, 0, SEEK_END) == size) {
         const struct iovec newline = {.iov_base = (char[]){'\n'}, .iov_len = 1};
         sys.writev(writer->fd, &newline, 1);
         size++;
@@ -182,6 +181,10 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
         return (ssize_t)length;
     }
     log_succeeded(log, TROUBLE_LOOK);
+    if (__builtin_expect(log_may_be_torn(size), 0) && writer->midline == 0 &&
+        lockfile_is_broken(&log->lock, writer->generation, size)) {
+        log_async_mend(log, writer, &size);
+    }
     size_t piece = piece_length(log, record, skip, length, (uint64_t)size);
     int error = -EAGAIN;
     for (int attempt = 0; attempt < 2 && error == -EAGAIN && log_is_due(log, writer, size, piece) && may_rotate(log);

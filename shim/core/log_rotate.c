@@ -262,7 +262,7 @@ static const char *const step_names[] = {"look", "prepare", "announce", "exchang
 static void mend(struct log *log, struct writer *writer, int64_t generation)
 {
     off_t size = sys.lseek(writer->fd, 0, SEEK_END);
-    if (size > 0 && size % LOCKFILE_FILE_PAGE == 0 && lockfile_is_broken(&log->lock, generation, size)) {
+    if (log_may_be_torn(size) && lockfile_is_broken(&log->lock, generation, size)) {
         log_async_mend(log, writer, &size);
     }
 }

@@ -295,6 +295,8 @@ static const struct {
     {{"/d/**"}, "/d/.app.log.0000000000000007.1700000000.pending", -1},
     {{"/d/**"}, "/d/.app.log.new", -1},
     {{"/d/**"}, "/d/.app.log.squeeze", -1},
+    {{"/d/**"}, "/d/.app.log.0123456789abcdef.ring", -1},
+    {{"/d/**"}, "/d/.app.log.0123456789abcde.ring", 0},
     {{"/d/**"}, "/d/.app.log.gz.new", -1},
     {{"/d/**"}, "/d/.app.log.gz.squeeze", -1},
     {{"/d/**"}, "/d/..app.log.squeeze", -1},

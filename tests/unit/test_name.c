@@ -122,6 +122,15 @@ static void names_look_as_documented(void **state)
     assert_string_equal(out, ".app.log.new");
     assert_int_equal(name_squeeze("app.log", out), 0);
     assert_string_equal(out, ".app.log.squeeze");
+    uint64_t number;
+    assert_int_equal(name_ring(".app.log.lock", 0xabc, out), 0);
+    assert_string_equal(out, ".app.log.0000000000000abc.ring");
+    assert_true(name_is_ring(".app.log.lock", out, &number));
+    assert_int_equal(number, 0xabc);
+    assert_false(name_is_ring(".app.lock", out, &number));
+    assert_false(name_is_ring(".app.log.lock", ".app.log.abc.ring", &number));
+    assert_int_equal(name_ring("%d%app.log.lock", 1, out), 0); /* in a lock_dir */
+    assert_string_equal(out, "%d%app.log.0000000000000001.ring");
     assert_int_equal(name_pending("app.log", 0xabc, 1700000000, out), 0);
     assert_string_equal(out, ".app.log.0000000000000abc.1700000000.pending");
     assert_int_equal(name_pending("app.log", UINT64_MAX, INT64_MIN, out), 0);
