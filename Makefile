@@ -5,6 +5,7 @@
 #   make bench          ns a line, as ratios against baselines of the same run
 #   make bench-peers    the same of other ways to rotate a log, which scripts/setup peers installs
 #   make bench-results  installs those, runs both, and puts the figures into README and tests/bench: 15 minutes
+#   make bench-callgrind   instructions that calls on other files take, with and without the library
 #   make fuzz           the fuzzers of tests/fuzz (clang); FUZZ_SECONDS=60 runs each for so long
 #   make install        to $(DESTDIR)$(PREFIX)/lib and /bin
 #
@@ -196,6 +197,9 @@ bench-results:
 	$(MAKE) bench-peers
 	scripts/bench-readme $(BUILD)
 
+bench-callgrind: all $(BUILD)/tests/bench/bench_calls
+	scripts/bench-callgrind $(BUILD)
+
 install: all
 	install -d $(DESTDIR)$(libdir)
 	install -m 0755 $(BUILD)/libmplogshim.so $(DESTDIR)$(libdir)/libmplogshim.so
@@ -208,7 +212,7 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: always all tests fuzz check bench bench-peers bench-results install uninstall clean
+.PHONY: always all tests fuzz check bench bench-peers bench-results bench-callgrind install uninstall clean
 .SECONDARY:
 
 -include $(core:.o=.d) $(preload:.o=.d) $(tool:.o=.d) $(patsubst %,%.d,$(programs:.so=) $(peer_programs)) \
