@@ -168,7 +168,7 @@ static bool has_successor(const struct log *log)
     return is_other_directory(log, &there) && there.st_dev == log->directory.device && log_has_first_root();
 }
 
-bool log_is_elsewhere(const struct log *log, const struct stat *file)
+__attribute__((noinline)) bool log_is_elsewhere(const struct log *log, const struct stat *file)
 {
     struct stat there;
     if (log->directory.fd < 0 || (sys.fstatat(log->directory.fd, log->base, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
