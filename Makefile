@@ -34,8 +34,9 @@ MACHINE := $(shell $(CC) -dumpmachine)
 HARDENING = -fstack-protector-strong -fstack-clash-protection $(if $(filter x86_64%,$(MACHINE)),-fcf-protection=full)
 # For the command alone, unless it is built for a sanitizer or without optimisation.
 FORTIFY = $(if $(SANITIZE),,$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2))
-# Profilers find the callers of a write while sys_hot_return moves the stack pointer.
-FRAMES = -fno-omit-frame-pointer
+# Where sys_hot_return moves the stack pointer, profilers find the callers by the frame pointer. Elsewhere it would take
+# room on the small stacks of signal handlers.
+FRAMES = $(if $(filter %/log_record.o %/log_lockless.o,$@),-fno-omit-frame-pointer)
 DEFINES = -D_GNU_SOURCE -Iinclude -Ishim
 SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 sanitizer = $(if $(SANITIZE),$(BUILD)/tests/sanitize/options.o)
@@ -76,7 +77,7 @@ programs = $(unit_tests) $(preload_programs) $(preload_cxx_programs) $(preload_l
 all: $(BUILD)/libmplogshim.so $(BUILD)/mplogshim
 
 $(BUILD)/libmplogshim.so: $(core) $(preload) $(sanitizer) $(BUILD)/exports.map
-	$(Q)$(CC) $(CFLAGS) $(HARDENING) $(FRAMES) $(LTO) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload) $(sanitizer)
+	$(Q)$(CC) $(CFLAGS) $(HARDENING) $(LTO) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload) $(sanitizer)
 
 $(BUILD)/mplogshim: $(core) $(tool) $(sanitizer)
 	$(Q)$(CC) $(CFLAGS) $(NO_LTO) $(SANITIZERS) $(TOOL_LINK_FLAGS) -o $@ $(core) $(tool) $(sanitizer) -lz

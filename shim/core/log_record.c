@@ -245,7 +245,7 @@ static bool may_write_at_once(const struct log *log, const struct writer *writer
  * page of the file. All system calls of it are made from here (sys_hot.h). Anything else is left to the long way, which
  * begins where this has ended: perhaps the lock is held.
  */
-static size_t write_at_once(struct log *log, struct writer *writer, struct record *record)
+static __attribute__((noinline)) size_t write_at_once(struct log *log, struct writer *writer, struct record *record)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WRITE, .l_len = 1};
     if (!may_write_at_once(log, writer, record) || sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock) != 0) {

@@ -36,7 +36,8 @@ SYS_CALL_INLINE ssize_t sys_hot_writev(int fd, const struct iovec *vector, int c
  * Behind the last one: calls that do not return fill the processor's stack of return addresses again. That it holds the
  * wrong ones costs a few ns; that it holds none costs 230. Not where a shadow stack has to agree (rdsspq then tells
  * where it is; elsewhere it does nothing). The 128 bytes below the stack pointer are the compiler's, and
- * who walks the stack meanwhile goes by the frame pointer, which this library is compiled to keep.
+ * who walks the stack meanwhile goes by the frame pointer: functions that use this are not inlined, and the Makefile
+ * has their files keep it.
  */
 SYS_CALL_INLINE void sys_hot_return(void)
 {
