@@ -5,6 +5,7 @@
 #   make bench          ns a line, as ratios against baselines of the same run
 #   make bench-peers    the same of other ways to rotate a log, which scripts/setup peers installs
 #   make bench-results  installs those, runs both, and puts the figures into README and tests/bench: 15 minutes
+#   make bench-callgrind   instructions that calls on other files take, with and without the library
 #   make fuzz           the fuzzers of tests/fuzz (clang); FUZZ_SECONDS=60 runs each for so long
 #   make install        to $(DESTDIR)$(PREFIX)/lib and /bin
 #
@@ -33,12 +34,15 @@ MACHINE := $(shell $(CC) -dumpmachine)
 HARDENING = -fstack-protector-strong -fstack-clash-protection $(if $(filter x86_64%,$(MACHINE)),-fcf-protection=full)
 # For the command alone, unless it is built for a sanitizer or without optimisation.
 FORTIFY = $(if $(SANITIZE),,$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2))
+# Where sys_hot_return moves the stack pointer, profilers find the callers by the frame pointer. Elsewhere it would take
+# room on the small stacks of signal handlers.
+FRAMES = $(if $(filter %/log_record.o %/log_lockless.o,$@),-fno-omit-frame-pointer)
 DEFINES = -D_GNU_SOURCE -Iinclude -Ishim
-SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 sanitizer = $(if $(SANITIZE),$(BUILD)/tests/sanitize/options.o)
 DEFINES += $(if $(SANITIZE),-DTEST_SECONDS=120)
 # No builtins and no fortified headers: this library defines the functions that those would redirect.
-COMPILE = $(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(DEFINES) $(SANITIZERS) -U_FORTIFY_SOURCE -MMD -MP
+COMPILE = $(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(FRAMES) $(DEFINES) $(SANITIZERS) -U_FORTIFY_SOURCE -MMD -MP
 # A write passes through a dozen small functions of as many files: with gcc they become a few (40 ns of 2,800). The
 # objects hold ordinary code too, from which the tests are linked.
 LTO = $(if $(or $(findstring clang,$(CC)),$(SANITIZE)),,-flto=auto -ffat-lto-objects)
@@ -196,6 +200,9 @@ bench-results:
 	$(MAKE) bench-peers
 	scripts/bench-readme $(BUILD)
 
+bench-callgrind: all $(BUILD)/tests/bench/bench_calls
+	scripts/bench-callgrind $(BUILD)
+
 install: all
 	install -d $(DESTDIR)$(libdir)
 	install -m 0755 $(BUILD)/libmplogshim.so $(DESTDIR)$(libdir)/libmplogshim.so
@@ -208,7 +215,7 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: always all tests fuzz check bench bench-peers bench-results install uninstall clean
+.PHONY: always all tests fuzz check bench bench-peers bench-results bench-callgrind install uninstall clean
 .SECONDARY:
 
 -include $(core:.o=.d) $(preload:.o=.d) $(tool:.o=.d) $(patsubst %,%.d,$(programs:.so=) $(peer_programs)) \

@@ -151,6 +151,13 @@ bool log_has_first_root(void)
            root.st_dev == first_root.st_dev;
 }
 
+/* Whether the path of the log's directory leads to another one. Where nothing can be seen, it does not. */
+static bool is_other_directory(const struct log *log, struct stat *there)
+{
+    return sys.fstatat(AT_FDCWD, log->directory_path, there, 0) == 0 && S_ISDIR(there->st_mode) &&
+           (there->st_dev != log->directory.device || there->st_ino != log->directory.inode);
+}
+
 /*
  * Whether another directory has taken the place of the log's: it was moved away and made anew. Not so in a chroot, or
  * where something is mounted over it: there the log is where it was opened.
@@ -158,8 +165,17 @@ bool log_has_first_root(void)
 static bool has_successor(const struct log *log)
 {
     struct stat there;
-    return sys.fstatat(AT_FDCWD, log->directory_path, &there, 0) == 0 && S_ISDIR(there.st_mode) &&
-           there.st_dev == log->directory.device && there.st_ino != log->directory.inode && log_has_first_root();
+    return is_other_directory(log, &there) && there.st_dev == log->directory.device && log_has_first_root();
+}
+
+__attribute__((noinline)) bool log_is_elsewhere(const struct log *log, const struct stat *file)
+{
+    struct stat there;
+    if (log->directory.fd < 0 || (sys.fstatat(log->directory.fd, log->base, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+                                  there.st_dev == file->st_dev && there.st_ino == file->st_ino)) {
+        return false;
+    }
+    return is_other_directory(log, &there) && !has_successor(log);
 }
 
 void log_prove_directories(struct log *log)

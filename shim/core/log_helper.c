@@ -242,20 +242,17 @@ static void start_programs(struct log *log)
 }
 
 /* Whether there is anything to do: three loads for most writes. */
-static bool has_work(const struct log *log)
+static inline __attribute__((always_inline)) bool has_work(const struct log *log)
 {
     return started && (log->told_count > 0 || log->sees_rings ||
                        (log->unsettled && sys_now(CLOCK_MONOTONIC_COARSE) >= log->settle_at));
 }
 
-void log_helper_call(struct log *log)
+/* Apart, so that the calls that find nothing to do, which are nearly all, need no frame. */
+static __attribute__((noinline)) void do_work(struct log *log)
 {
     struct sys_signals signals;
-    if (sys_confined) {
-        return;
-    }
-    launch_reap();
-    if (!has_work(log) || log_keeping || guard_foreign_process()) {
+    if (log_keeping || guard_foreign_process()) {
         return;
     }
     sys_signals_block(&signals); /* nobody jumps out of it */
@@ -272,6 +269,16 @@ void log_helper_call(struct log *log)
         guard_mutex_unlock(&helper_mutex);
     }
     sys_signals_restore(&signals);
+}
+
+void log_helper_call(struct log *log)
+{
+    if (!sys_confined) {
+        launch_reap();
+        if (__builtin_expect(has_work(log), 0)) {
+            do_work(log);
+        }
+    }
 }
 
 bool log_helper_keep_off(uint64_t timeout_ns)

@@ -184,20 +184,34 @@ static int64_t proved_at(const struct log *log, int64_t generation)
     return log->locked ? generation : -1;
 }
 
-static __attribute__((noinline)) int follow(struct log *log, struct writer *writer, int64_t generation)
+static int follow_live(struct log *log, struct writer *writer, int64_t generation)
 {
     struct stat live;
-    program_locks_note(log);
     int fd = open_live(log, writer, generation, &live);
     if (fd == -EEXIST || fd == -ELOOP || fd == -ENOENT) {
         fd = open_live(log, writer, generation, &live); /* somebody else put it there just now */
     }
     if (fd < 0) {
-        program_locks_take(log);
         return fd;
     }
     log_adopt(log, writer, fd, &live, proved_at(log, generation));
     return log_is_file(writer, &live) ? 0 : -EBUSY;
+}
+
+/*
+ * No handler jumps out between a descriptor's new file and what is recorded of it: the descriptor would be taken for
+ * another file's, and what a handler of its thread's writes meanwhile would go to an archive.
+ */
+static __attribute__((noinline)) int follow(struct log *log, struct writer *writer, int64_t generation)
+{
+    uint64_t before = sys_signals_defer();
+    program_locks_note(log);
+    int error = follow_live(log, writer, generation);
+    if (error != 0) {
+        program_locks_take(log);
+    }
+    sys_signals_resume(before);
+    return error;
 }
 
 int log_follow_alone(const struct writer *writer, int fd)

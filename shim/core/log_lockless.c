@@ -3,7 +3,7 @@
 #include "line.h"
 #include "log_private.h"
 #include "log_record.h"
-#include "sys.h"
+#include "sys_hot.h"
 
 #include <linux/magic.h>
 #include <unistd.h>
@@ -72,7 +72,8 @@ bool lockless_write(struct writer *writer, int fd, const struct iovec *vector, i
         __atomic_load_n(&log->mutex, __ATOMIC_ACQUIRE) != 0) {
         return false;
     }
-    *written = sys.writev(fd, vector, count);
+    *written = sys_hot_writev(fd, vector, count);
+    sys_hot_return();
     if (*written != (ssize_t)total && log_lock(log) == 0) {
         struct record record = {.vector = vector, .count = count, .length = total, .whole = true, .cut = *written > 0};
         record.error = *written < 0 ? (int)*written : 0;

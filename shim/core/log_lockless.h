@@ -18,7 +18,8 @@ void lockless_start(struct log *log, int fd);
  * it, and the look of this tick was taken. False: it has to go the long way. Else *written is what was written, or
  * -errno.
  */
-bool lockless_write(struct writer *writer, int fd, const struct iovec *vector, int count, ssize_t *written);
+__attribute__((noinline)) bool lockless_write(struct writer *writer, int fd, const struct iovec *vector, int count,
+                                              ssize_t *written);
 
 /* With the thread lock held: whether a record of `length` bytes may be written without the file lock. */
 bool lockless_may_write(struct log *log, const struct writer *writer, size_t length);

@@ -104,6 +104,12 @@ bool log_prove(const struct writer *writer);
 void log_note_root(void);
 bool log_has_first_root(void);
 
+/*
+ * Whether a file that was opened by the log's path is not this log's: the path leads to another directory than it did,
+ * in a new root or another mount namespace, or because something was mounted there. Costs one look at the live file.
+ */
+bool log_is_elsewhere(const struct log *log, const struct stat *file);
+
 /* The lock file's name within its directory, in name[NAME_SIZE], of the log at `path`. 0 or -ENAMETOOLONG. */
 int log_name_lock(const struct rule *rule, const char *path, char *name);
 

@@ -10,7 +10,9 @@
 #include "log_locks.h"
 #include "log_private.h"
 #include "log_ring.h"
-#include "sys.h"
+#include "sys_hot.h"
+
+#include "../../include/mplogshim.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -246,7 +248,7 @@ static ssize_t prepare(struct log *log, struct writer *writer, struct record *re
     if (record->run == NULL && lockless_may_write(log, writer, record->length)) {
         return rest;
     }
-    if (log_lock_file(log) == 0) {
+    if (log->locked || log_lock_file(log) == 0) {
         return make_room(log, writer, record, written, end);
     }
     int64_t generation = log->lock.fd < 0 ? -1 : lockfile_generation(&log->lock);
@@ -259,13 +261,57 @@ static ssize_t prepare(struct log *log, struct writer *writer, struct record *re
     return rest;
 }
 
+/* Nothing is the matter with the log, nobody knows of anything to look at, and the record goes out in one call. */
+static bool may_write_at_once(const struct log *log, const struct writer *writer, const struct record *record)
+{
+    bool trouble = false;
+    for (int i = 0; i < TROUBLE_COUNT; i++) {
+        trouble = trouble || log->trouble[i];
+    }
+    return !trouble && !log->kept && !log->lockless && log->lock.fd >= 0 && log->lock.attached &&
+           writer->generation >= 0 && record->flags == 0 && record->count <= IOV_MAX && record->length > 0 &&
+           (log->policy.max_bytes == 0 || record->length <= log->policy.max_bytes) &&
+           sys_now(CLOCK_MONOTONIC_COARSE) / SECOND == log->proved;
+}
+
+/*
+ * The most of all writes: the lock is free, the generation is the same, there is room, and the record stays within a
+ * page of the file. All system calls of it are made from here (sys_hot.h). Anything else is left to the long way, which
+ * begins where this has ended: perhaps the lock is held.
+ */
+static __attribute__((noinline)) size_t write_at_once(struct log *log, struct writer *writer, struct record *record)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WRITE, .l_len = 1};
+    if (!may_write_at_once(log, writer, record) || sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock) != 0) {
+        return 0;
+    }
+    log->locked = true;
+    if (sys_hot_lseek(log->lock.fd, 0, SEEK_END) != MPLOGSHIM_PAGE_SIZE + writer->generation) {
+        return 0;
+    }
+    off_t size = sys_hot_lseek(writer->fd, 0, SEEK_END);
+    uint64_t used = (uint64_t)size % LOCKFILE_FILE_PAGE;
+    if (size <= 0 || used == 0 || used + record->length > LOCKFILE_FILE_PAGE ||
+        log_is_due(log, writer, size, record->length)) {
+        return 0;
+    }
+    ssize_t written = sys_hot_writev(writer->fd, record->vector, record->count);
+    lock.l_type = F_UNLCK;
+    sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock);
+    sys_hot_return();
+    log->locked = false;
+    record->error = written < 0 ? (int)written : written == 0 ? -ENOSPC : 0;
+    record->cut = written > 0 && (size_t)written < record->length && (size_t)written > record->held;
+    return written < 0 ? 0 : (size_t)written;
+}
+
 /*
  * Writes a record with the thread lock held; the file lock is taken for each piece of one that is larger than
  * max_bytes, so that others need not wait for all of it. Returns the bytes written, or -ESTALE.
  */
 ssize_t record_write(struct log *log, struct writer *writer, struct record *record)
 {
-    size_t written = 0;
+    size_t written = record->run == NULL ? write_at_once(log, writer, record) : 0;
     while (written < record->length && record->error == 0 && !record->cut) {
         off_t end;
         ssize_t piece = prepare(log, writer, record, written, &end);

@@ -102,10 +102,11 @@ static void close_idle(void)
     }
 }
 
-static struct log *find(const char *path, uint64_t hash)
+/* The log of the file that was opened by this path: there may be two, of which one lies outside of the root by now. */
+static struct log *find(const char *path, uint64_t hash, const struct stat *status)
 {
     for (size_t i = 0; i < log_count; i++) {
-        if (logs[i]->path_hash == hash && strcmp(logs[i]->path, path) == 0) {
+        if (logs[i]->path_hash == hash && strcmp(logs[i]->path, path) == 0 && !log_is_elsewhere(logs[i], status)) {
             return logs[i];
         }
     }
@@ -241,7 +242,7 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
 {
     uint64_t hash = hash_path(path);
     guard_mutex_lock(&registry_mutex, 0);
-    struct log *log = find(path, hash);
+    struct log *log = find(path, hash, status);
     bool is_new = log == NULL;
     if (is_new) {
         log = open_log(path, hash, rule, fd, status);

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """A writer of scripts/bench-peers with Python's logging: peer_python.py HANDLER LOG TOLD WRITER LINES LENGTH
 
-HANDLER is `file` (logging.FileHandler), `rotating` (RotatingFileHandler) or `concurrent` (concurrent-log-handler's).
+HANDLER is `file` (logging.FileHandler), `rotating` (RotatingFileHandler), `larger` (the same, for files of twice the
+size, which somebody else's rotation keeps it from reaching) or `concurrent` (concurrent-log-handler's).
 Lines, slots and the start together are those of peer.h.
 """
 
@@ -39,8 +40,9 @@ def make_line(writer, number, length):
 def make_handler(name, log):
     if name == "file":
         return logging.FileHandler(log)
-    if name == "rotating":
-        return logging.handlers.RotatingFileHandler(log, maxBytes=ROTATE_AT, backupCount=BACKUPS)
+    if name in ("rotating", "larger"):
+        size = ROTATE_AT * (2 if name == "larger" else 1)
+        return logging.handlers.RotatingFileHandler(log, maxBytes=size, backupCount=BACKUPS)
     from concurrent_log_handler import ConcurrentRotatingFileHandler
     return ConcurrentRotatingFileHandler(log, maxBytes=ROTATE_AT, backupCount=BACKUPS)
 

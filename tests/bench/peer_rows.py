@@ -118,6 +118,8 @@ ROWS = (
     Row("py_shim", "FileHandler, mplogshim", PYTHON, ("peer_python.py", "file", "{log}"), keys=SHIM, share=3,
         base="py_file"),
     Row("py_rotating", "RotatingFileHandler", PYTHON, ("peer_python.py", "rotating", "{log}"), share=3, base="py_file"),
+    Row("py_rotating_shim", "RotatingFileHandler of 20 MB, mplogshim", PYTHON, ("peer_python.py", "larger", "{log}"),
+        keys=SHIM, share=3, base="py_file"),
     Row("py_concurrent", "concurrent-log-handler", PYTHON, ("peer_python.py", "concurrent", "{log}"), share=3,
         base="py_file", packages=("python3-concurrent-log-handler", "python3-portalocker")),
 )

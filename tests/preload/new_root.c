@@ -102,6 +102,39 @@ static void directory_in_new_root(void)
     CHECK(!raw_exists(in_new_root("app.log")));
 }
 
+/* The same path leads to another log there, also while the one outside is open. */
+static void opened_anew(bool close_first)
+{
+    log_fd = open_log("app.log");
+    write_text(log_fd, "before\n");
+    enter_new_root();
+    if (close_first) {
+        close(log_fd);
+    }
+    int other = open_log("app.log");
+    write_text(other, lines_of(100, "inside"));
+    write_text(other, "inside\n");
+    if (!close_first) {
+        write_text(log_fd, lines_of(100, "outside"));
+        write_text(log_fd, "outside\n");
+    }
+    _exit(test_failures != 0);
+}
+
+static void opened_inside_and_outside(void)
+{
+    for (int close_first = 0; close_first < 2; close_first++) {
+        pid_t child = fork();
+        if (child == 0) {
+            opened_anew(close_first);
+        }
+        CHECK_EQUAL(exit_status(child), 0);
+        CHECK_TEXT(raw_read(in_new_root("app.log"), NULL), "inside\n");
+        CHECK_EQUAL(strlen(history_read(in_new_root("app.log"), NULL)), 107 * (close_first + 1));
+        CHECK_EQUAL(strlen(history_read("app.log", NULL)), 7 + 100 + 8 + (close_first ? 7 : 0));
+    }
+}
+
 /* A program in the new root that says that it ran. */
 static void put_program(const char *path)
 {
@@ -160,6 +193,7 @@ int main(int count, char **arguments)
         {"a_log_stays_where_it_was_opened_whatever_lies_at_its_path_in_a_new_root", BYTES, directory_in_new_root, NULL,
          NULL},
         {"a_log_opened_in_a_new_root_without_proc_rotates", BYTES, opened_after_chroot, NULL, NULL},
+        {"a_path_leads_to_another_log_in_a_new_root", BYTES, opened_inside_and_outside, NULL, NULL},
         {"no_program_is_run_that_lies_in_a_new_root", BYTES ",on_event=@/tell", programs_in_new_root, NULL, NULL},
     };
     for (size_t i = 0; i < TEST_COUNT(tests); i++) {

@@ -84,8 +84,13 @@ handlers_that_interrupt_malloc_may_write_to_a_buffer() {
     interrupt max_bytes=256K,async=1,async_buffer=64K --work libc --threads 3
 }
 
-handlers_may_end_the_process_and_jump_in_many_threads_with_buffers() {
-    interrupt max_bytes=64K,async=1 --threads 6 --exit --jump
+handlers_may_jump_in_many_threads_with_buffers() {
+    interrupt max_bytes=64K,async=1 --threads 6 --jump
+    (($(happened jumps) >= seconds * 5))
+}
+
+handlers_may_end_the_process_with_a_buffer() {
+    interrupt max_bytes=64K,async=1 --exit
     (($(happened exits) >= seconds))
 }
 
@@ -100,4 +105,5 @@ run_tests \
     handlers_may_end_the_process_and_jump_in_many_threads \
     handlers_may_do_all_of_it_in_many_threads \
     handlers_that_interrupt_malloc_may_write_to_a_buffer \
-    handlers_may_end_the_process_and_jump_in_many_threads_with_buffers
+    handlers_may_jump_in_many_threads_with_buffers \
+    handlers_may_end_the_process_with_a_buffer

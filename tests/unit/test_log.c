@@ -5,6 +5,7 @@
 
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
@@ -469,6 +470,44 @@ static void lock_file_may_lie_elsewhere(void **state)
     assert_true(history_holds(scene.directory, 3, 0));
 }
 
+static volatile sig_atomic_t handled;
+static volatile sig_atomic_t handled_half_way;
+
+static void look_at_descriptor(int signal)
+{
+    struct stat status;
+    (void)signal;
+    handled = 1;
+    if (fstat(scene.fd, &status) != 0 || status.st_ino != scene.writer->inode) {
+        handled_half_way = 1;
+    }
+}
+
+static int replace_and_be_interrupted(int from, int to, int flags)
+{
+    int result = sys_real.dup3(from, to, flags);
+    raise(SIGUSR1);
+    return result;
+}
+
+static void no_handler_runs_between_a_descriptors_new_file_and_what_is_known_of_it(void **state)
+{
+    (void)state;
+    begin(0);
+    append("one\n");
+    assert_int_equal(unlink(scene.path.text), 0);
+    temporary_write(scene.directory, LOG_NAME, "");
+    scene_pass(2);
+    handled = handled_half_way = 0;
+    signal(SIGUSR1, look_at_descriptor);
+    sys.dup3 = replace_and_be_interrupted;
+    append("two\n");
+    signal(SIGUSR1, SIG_DFL);
+    assert_true(handled);
+    assert_false(handled_half_way);
+    assert_file(LOG_NAME, "two\n");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -500,6 +539,7 @@ int main(void)
         TEST(idle_logs_keep_only_so_many_descriptors),
         TEST(log_was_rotated_once_its_lock_file_says_so),
         TEST(lock_file_may_lie_elsewhere),
+        TEST(no_handler_runs_between_a_descriptors_new_file_and_what_is_known_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
