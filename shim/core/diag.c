@@ -4,6 +4,7 @@
 #include "sys_call.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -271,6 +272,12 @@ static const char *const event_names[EVENT_COUNT] = {
     [EVENT_SETTINGS_MISMATCH] = "settings_mismatch",
     [EVENT_ARCHIVE_FAILED] = "archive_failed",
 };
+
+bool diag_is_due(_Atomic int64_t *last)
+{
+    int64_t second = sys_now(CLOCK_MONOTONIC_COARSE) / 1000000000 + 1;
+    return atomic_exchange(last, second) != second;
+}
 
 const char *diag_event_name(enum event event)
 {

@@ -25,6 +25,9 @@ void diag_stderr_is(void);
  * %%. */
 void diag_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Whether something that may come again and again is to be told now: true at most once a second for each *last. */
+bool diag_is_due(_Atomic int64_t *last);
+
 /* The events of the contract (section 7). */
 enum event {
     EVENT_ROTATED,

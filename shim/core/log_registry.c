@@ -145,7 +145,10 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     const char *base = strrchr(path, '/');
     struct log *log = length < sizeof log->path && base != NULL ? unused() : NULL;
     if (log == NULL) {
-        diag_message("%s is not managed: too many logs are open", path);
+        static _Atomic int64_t said;
+        if (diag_is_due(&said)) {
+            diag_message("%s is not managed: too many logs are open", path);
+        }
         return NULL;
     }
     struct iovec *scratch = log->scratch;

@@ -241,7 +241,10 @@ static __attribute__((noinline)) uintptr_t attach(int fd, const struct rule *rul
         return DESCRIPTOR_PLAIN;
     }
     if (flags & O_DIRECT) {
-        diag_message("%s is not managed: it was opened with O_DIRECT", path);
+        static _Atomic int64_t said;
+        if (diag_is_due(&said)) {
+            diag_message("%s is not managed: it was opened with O_DIRECT", path);
+        }
         return DESCRIPTOR_PLAIN;
     }
     struct writer *writer =

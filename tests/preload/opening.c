@@ -428,6 +428,20 @@ static void children_follow(void)
     }
 }
 
+/* The message of it comes at most once a second, however often the program opens its log. */
+static void direct_is_told_seldom(void)
+{
+    double begun = raw_seconds();
+    for (int i = 0; i < 200; i++) {
+        int fd = open("app.log", O_WRONLY | O_CREAT | O_DIRECT, 0644);
+        CHECK(fd >= 0);
+        write_text(fd, ""); /* when it is looked at */
+        CHECK_EQUAL(close(fd), 0);
+    }
+    CHECK(messages("is not managed: it was opened with O_DIRECT") >= 1);
+    CHECK(messages("is not managed") <= 2 + (int)(raw_seconds() - begun));
+}
+
 int main(int count, char **arguments)
 {
     static const char *const ignore[] = {"MPLOGSHIM_TRUNCATE=ignore", NULL};
@@ -442,6 +456,7 @@ int main(int count, char **arguments)
         {"o_trunc_shows_the_flags_that_were_asked_for", "app.log", truncate_shows_no_append, NULL, NULL},
         {"o_trunc_by_posix_spawn_loses_nothing", "*.log", truncate_by_posix_spawn, NULL, NULL},
         {"o_trunc_by_several_loses_nothing", "app.log", truncate_by_several, NULL, NULL},
+        {"o_direct_is_told_once_a_second", RULES, direct_is_told_seldom, NULL, NULL},
         {"o_excl_works_on_a_log", RULES, exclusive, NULL, NULL},
         {"permissions_of_a_new_log_follow_the_umask_and_stay", RULES, umask_counts, NULL, NULL},
         {"a_log_opened_for_reading_is_not_managed", RULES, read_only_is_unmanaged, NULL, NULL},
