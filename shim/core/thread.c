@@ -22,8 +22,10 @@
 
 #ifndef SANITIZED
 
-/* glibc's clone by its other name: sanitizers of the program's have one of their own. */
+/* glibc's clone by its other name: sanitizers of the program's have one of their own. musl, where nothing is done, has
+ * none. */
 int __clone(int (*function)(void *), void *stack, int flags, void *argument, ...);
+#pragma weak __clone
 
 enum { PAGE = 4096, ROOM = 4096 /* more than glibc's struct pthread, and for what else lies about */ };
 
