@@ -22,8 +22,8 @@ size_t line_complete(const struct iovec *vector, int count, size_t length)
     size_t before = line_total(vector, count);
     for (int i = count - 1; i >= 0; i--) {
         before -= vector[i].iov_len;
-        if (before >= length) {
-            continue;
+        if (before >= length || vector[i].iov_len == 0) {
+            continue; /* an empty piece may be nowhere */
         }
         size_t piece = vector[i].iov_len < length - before ? vector[i].iov_len : length - before;
         const char *start = vector[i].iov_base;
@@ -41,7 +41,7 @@ size_t line_first(const struct iovec *vector, int count, size_t length)
     for (int i = 0; i < count && before < length; i++) {
         size_t piece = vector[i].iov_len < length - before ? vector[i].iov_len : length - before;
         const char *start = vector[i].iov_base;
-        const char *newline = memchr(start, '\n', piece);
+        const char *newline = piece == 0 ? NULL : memchr(start, '\n', piece);
         if (newline != NULL) {
             return before + (size_t)(newline - start) + 1;
         }

@@ -27,15 +27,21 @@ bool record_ends_in_newline(const struct iovec *vector, int count)
     return count > 0 && ((const char *)vector[count - 1].iov_base)[vector[count - 1].iov_len - 1] == '\n';
 }
 
+/* Under the log's lock; others look without it. */
+static void set_midline(struct writer *writer, uint32_t bytes)
+{
+    __atomic_store_n(&writer->midline, bytes, __ATOMIC_RELAXED);
+}
+
 static void note_line_state(struct writer *writer, const struct record *record, size_t written)
 {
     if (record->whole && written == record->length) {
-        writer->midline = 0;
+        set_midline(writer, 0);
         return;
     }
     size_t complete = line_complete(record->vector, record->count, written);
     uint64_t midline = (complete > 0 ? 0 : writer->midline) + (uint64_t)(written - complete);
-    writer->midline = midline > LOG_HOLD_MAX ? LOG_HOLD_MAX : (uint32_t)midline;
+    set_midline(writer, midline > LOG_HOLD_MAX ? LOG_HOLD_MAX : (uint32_t)midline);
 }
 
 /* Writes the bytes [skip, skip + length) of a record; returns how many before an error came, which is in record->error.

@@ -19,9 +19,9 @@ enum { LOG_MAX = 1024, WRITER_MAX = 65536, WRITERS_A_PAGE = 32, IDLE_MAX = 16, S
 
 static uint32_t registry_mutex;
 static SYS_SELDOM struct log *logs[LOG_MAX]; /* each in reserved memory of its own, made when needed and kept */
-static size_t log_count;
+static _Atomic size_t log_count;             /* some go through them without the mutex */
 static SYS_SELDOM struct writer *writer_pages[WRITER_MAX / WRITERS_A_PAGE];
-static size_t writer_count;
+static _Atomic size_t writer_count;
 static struct writer *free_writers;
 static uint64_t use_clock;
 static uint64_t open_count;
@@ -272,7 +272,7 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
     return writer;
 }
 
-/* What is known of the other one may change meanwhile, by a rotation in another thread: the copy proves itself. */
+/* Which file the other one is may change meanwhile, by a rotation in another thread: the copy proves itself. */
 struct writer *log_attach_duplicate(const struct writer *from, int fd)
 {
     struct stat status;
@@ -281,13 +281,19 @@ struct writer *log_attach_duplicate(const struct writer *from, int fd)
         return NULL;
     }
     guard_mutex_lock(&registry_mutex, 0);
-    struct writer kind = *from;
-    kind.fd = fd;
-    kind.device = status.st_dev;
-    kind.inode = status.st_ino;
-    kind.generation = kind.inherited = -1;
-    if (kind.log != NULL) {
-        writer = add_writer(kind.log, &kind);
+    const struct writer kind = {.fd = fd,
+                                .access = from->access,
+                                .group = from->group,
+                                .appends = from->appends,
+                                .shows_append = from->shows_append,
+                                .device = status.st_dev,
+                                .inode = status.st_ino,
+                                .generation = -1,
+                                .inherited = -1,
+                                .midline = __atomic_load_n(&from->midline, __ATOMIC_RELAXED)};
+    struct log *log = __atomic_load_n(&from->log, __ATOMIC_RELAXED);
+    if (log != NULL) {
+        writer = add_writer(log, &kind);
     }
     guard_mutex_unlock(&registry_mutex);
     return writer;
@@ -370,6 +376,7 @@ void log_visit_held(void (*visit)(struct writer *writer))
 
 void log_pause(void)
 {
+    log_fork_prepare();
     log_helper_keep_off(SECOND);
     for (size_t i = 0; i < log_count; i++) {
         if (guard_mutex_lock(&logs[i]->mutex, SECOND)) {
@@ -386,6 +393,7 @@ void log_resume(void)
         }
     }
     log_helper_allow();
+    log_fork_done();
 }
 
 void log_fork_prepare(void)

@@ -24,8 +24,8 @@
 struct output {
     int fd;
     FILE *stream;
-    off_t offset; /* where a program that keeps account of it itself would write next */
-    int scratch;  /* an unnamed file of the program's own */
+    _Atomic off_t offset; /* where a program that keeps account of it itself would write next */
+    int scratch;          /* an unnamed file of the program's own */
     int pipe[2];
 };
 

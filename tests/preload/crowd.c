@@ -2,6 +2,7 @@
 #include "crowd.h"
 
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <sys/time.h>
 
 #define SMALL "app.log,max_bytes=2000"
@@ -328,7 +329,7 @@ static void signal_handler_forks(void)
     check_account(2, 0);
 }
 
-static volatile bool opened;
+static atomic_bool opened;
 
 static void *open_another(void *unused)
 {
@@ -362,6 +363,7 @@ static void forks_within_forks(void)
     CHECK_EQUAL(handled, 40);
     CHECK_EQUAL(pthread_create(&thread, NULL, open_another, NULL), 0);
     CHECK(wait_until(has_opened));
+    pthread_join(thread, NULL);
     write_lines(signal_fd, 0, 40);
     check_account(2, 0);
 }

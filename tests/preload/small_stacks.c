@@ -107,8 +107,9 @@ static void half_a_line(void)
 static void many_pieces(void)
 {
     static struct iovec pieces[100];
+    static char piece[] = "piece\n";
     for (int i = 0; i < 100; i++) {
-        pieces[i] = (struct iovec){.iov_base = (char[]){"piece\n"}, .iov_len = 6};
+        pieces[i] = (struct iovec){.iov_base = piece, .iov_len = 6};
     }
     writev(log_fd, pieces, 100);
 }

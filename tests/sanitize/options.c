@@ -5,6 +5,10 @@
  * Reports go to REPORTS.PID: the tests look at what is on standard error, and helpers have none. The library comes
  * before the runtime (LD_PRELOAD), and a program that ends by a signal must end by it.
  */
+#include <dlfcn.h>
+#include <stddef.h>
+#include <unistd.h>
+
 #define OPTION __attribute__((visibility("default"), used))
 
 #define COMMON                                                                                                         \
@@ -44,4 +48,20 @@ OPTION const char *__tsan_default_options(void);
 OPTION const char *__tsan_default_options(void)
 {
     return COMMON ":die_after_fork=0:report_signal_unsafe=0:report_thread_leaks=0";
+}
+
+/*
+ * The runtime of UndefinedBehaviorSanitizer takes no notice of log_path, and is a library of its own (gcc 12). The
+ * library starts before libc has, which a dlopen would start without an environment: there the program does this, or
+ * what is found goes to its standard error.
+ */
+__attribute__((constructor)) static void undefined_behaviour_is_told_where_others_are(void)
+{
+    void *runtime = environ != NULL ? dlopen("libubsan.so.1", RTLD_LAZY | RTLD_NOLOAD) : NULL;
+    if (runtime != NULL) {
+        void (*set_path)(const char *);
+        *(void **)&set_path = dlsym(runtime, "__sanitizer_set_report_path");
+        set_path(REPORTS);
+        dlclose(runtime);
+    }
 }

@@ -41,7 +41,7 @@ static struct record *make_random(struct record *record)
     for (int i = 0; i < record->count; i++) {
         size_t length = random_below(8);
         at += random_below(3);
-        record->vector[i] = (struct iovec){.iov_base = record->spread + at, .iov_len = length};
+        record->vector[i] = (struct iovec){.iov_base = length > 0 ? record->spread + at : NULL, .iov_len = length};
         for (size_t j = 0; j < length; j++) {
             char byte = random_below(rarity) == 0 ? '\n' : (char)('a' + random_below(26));
             record->spread[at++] = byte;
