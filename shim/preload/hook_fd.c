@@ -304,8 +304,9 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 
 EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
-    for (unsigned i = 0; descriptor_holds_any() && i < count; i++) {
-        release_passed(&messages[i].msg_hdr);
+    uintptr_t header = (uintptr_t)messages; /* it is a message's first member; the address may be a bad one */
+    for (unsigned i = 0; descriptor_holds_any() && i < count; i++, header += sizeof *messages) {
+        release_passed((const struct msghdr *)header);
     }
     return real.sendmmsg(fd, messages, count, flags);
 }
