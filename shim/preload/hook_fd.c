@@ -69,6 +69,9 @@ static int close_around_own(unsigned first, unsigned last, int flags)
 EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
     enum { CLOSE_RANGE_ONLY_MARK = 1 << 2 /* CLOSE_RANGE_CLOEXEC */ };
+    if ((flags & (int)CLOSE_RANGE_UNSHARE) != 0) {
+        descriptor_stop_thread(); /* it would keep open what is closed here */
+    }
     if (first > last || (flags & CLOSE_RANGE_ONLY_MARK) || !descriptor_active()) {
         return real.close_range(first, last, flags);
     }

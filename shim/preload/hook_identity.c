@@ -35,6 +35,13 @@ static void before_change(uid_t effective)
     }
 }
 
+/* A thread that wrote in between may have made the shim's anew, still as who it was. */
+static int after_change(int result)
+{
+    descriptor_stop_thread();
+    return result;
+}
+
 /* In the new root there is no command that could be started, now for archives or later for a keeper. */
 static void before_new_root(void)
 {
@@ -62,7 +69,12 @@ void identity_before_syscall(long number, const long *arguments)
         before_change((uid_t)arguments[1]);
         break;
     case SYS_capset:
+        descriptor_stop_thread();
         before_giving_up();
+        break;
+    case SYS_unshare:
+    case SYS_setns:
+        descriptor_stop_thread();
         break;
     case SYS_chroot:
         before_new_root();
@@ -75,25 +87,25 @@ void identity_before_syscall(long number, const long *arguments)
 EXPORT int setuid(uid_t user)
 {
     before_change(user);
-    return real.setuid(user);
+    return after_change(real.setuid(user));
 }
 
 EXPORT int seteuid(uid_t effective)
 {
     before_change(effective);
-    return real.seteuid(effective);
+    return after_change(real.seteuid(effective));
 }
 
 EXPORT int setreuid(uid_t user, uid_t effective)
 {
     before_change(effective);
-    return real.setreuid(user, effective);
+    return after_change(real.setreuid(user, effective));
 }
 
 EXPORT int setresuid(uid_t user, uid_t effective, uid_t saved)
 {
     before_change(effective);
-    return real.setresuid(user, effective, saved);
+    return after_change(real.setresuid(user, effective, saved));
 }
 
 /* What only file servers call, and only for files. */
@@ -107,8 +119,22 @@ EXPORT int setfsuid(uid_t user)
 int capset(void *header, void *data);
 EXPORT int capset(void *header, void *data)
 {
+    descriptor_stop_thread(); /* which would keep them */
     before_giving_up();
     return real.capset(header, data);
+}
+
+/* Of these some are for processes of one thread only: the shim's is none of the program's. */
+EXPORT int unshare(int flags)
+{
+    descriptor_stop_thread();
+    return real.unshare(flags);
+}
+
+EXPORT int setns(int fd, int type)
+{
+    descriptor_stop_thread();
+    return real.setns(fd, type);
 }
 
 EXPORT int chroot(const char *path)

@@ -253,6 +253,10 @@ EXPORT int prctl(int option, ...)
     unsigned long c = va_arg(arguments, unsigned long);
     unsigned long d = va_arg(arguments, unsigned long);
     va_end(arguments);
+    if (option == PR_CAPBSET_DROP || option == PR_CAP_AMBIENT || option == PR_SET_SECUREBITS ||
+        option == PR_SET_NO_NEW_PRIVS) {
+        descriptor_stop_thread(); /* these are of one thread: the shim's would keep what is given up */
+    }
     if (option != PR_SET_SECCOMP) {
         return real.prctl(option, a, b, c, d);
     }

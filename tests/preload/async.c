@@ -4,10 +4,15 @@
 #include "crowd.h"
 
 #include <dirent.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+
+extern int capset(cap_user_header_t header, cap_user_data_t data);
 
 /* Nothing is written by time alone. */
 #define WAITS "app.log,async=1,async_flush=1h"
@@ -403,6 +408,68 @@ static void another_user(void)
     CHECK_TEXT(content("app.log"), "one\ntwo\nthree\n");
 }
 
+static int give_up_capabilities(void)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+    return capset(&header, none);
+}
+
+static int bound_capabilities(void)
+{
+    return prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0);
+}
+
+static int give_up_set_user_ids(void)
+{
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+static int enter_user_namespace(void)
+{
+    return unshare(CLONE_NEWUSER);
+}
+
+/* Not where the threads are two, which share a working directory. */
+static int enter_own_namespace(void)
+{
+    int fd = open("/proc/self/ns/mnt", O_RDONLY);
+    int result = setns(fd, CLONE_NEWNS);
+    close(fd);
+    return result;
+}
+
+static int fd_of_pipe;
+
+static int keep_descriptors_apart(void)
+{
+    return close_range((unsigned)fd_of_pipe, (unsigned)fd_of_pipe, CLOSE_RANGE_UNSHARE);
+}
+
+/* What is one thread's alone, or for processes of one thread. */
+static void what_is_of_one_thread(void)
+{
+    static int (*const calls[])(void) = {give_up_set_user_ids, keep_descriptors_apart, enter_own_namespace,
+                                         bound_capabilities,   enter_user_namespace,   give_up_capabilities};
+    int ends[2];
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        CHECK_EQUAL(pipe(ends), 0);
+        fd_of_pipe = ends[1];
+        pid_t child = fork();
+        if (child == 0) {
+            waiting();
+            CHECK(thread_status() != NULL);
+            CHECK_EQUAL(calls[i](), 0);
+            CHECK(thread_status() == NULL);
+            _exit(0);
+        }
+        CHECK_EQUAL(exit_status(child), 0);
+        CHECK_EQUAL(unlink("app.log"), 0);
+        close(ends[0]);
+        close(ends[1]);
+    }
+}
+
 static void a_filter(void)
 {
     struct sock_filter all[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
@@ -481,6 +548,7 @@ int main(int count, char **arguments)
         {"without_room_for_the_buffer_writing_is_synchronous", WAITS, without_room, NULL, NULL},
         {"the_thread_has_a_name_and_no_signals_and_is_not_inherited", WAITS, the_thread, NULL, NULL},
         {"no_thread_keeps_the_user_that_the_process_gave_up", WAITS, another_user, NULL, NULL},
+        {"no_thread_keeps_what_is_given_up_or_is_in_the_way_of_namespaces", WAITS, what_is_of_one_thread, NULL, NULL},
         {"from_a_seccomp_filter_on_writing_is_synchronous", WAITS, a_filter, NULL, NULL},
         {"threads_lose_nothing_and_keep_their_order", "app.log,async=1,async_buffer=32K,max_bytes=40000", many_threads,
          NULL, NULL},

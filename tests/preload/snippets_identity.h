@@ -10,6 +10,7 @@
 #include "scene.h"
 
 #include <linux/capability.h>
+#include <sched.h>
 #include <sys/fsuid.h>
 
 extern int capget(cap_user_header_t header, cap_user_data_t data);
@@ -118,6 +119,22 @@ static void run_capset(scene_function call)
     written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
 }
 
+static void run_unshare(scene_function call)
+{
+    (void)call;
+    note("no such flag", unshare(-1));
+    note("the working directory", unshare(CLONE_FS));
+    written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
+}
+
+static void run_setns(scene_function call)
+{
+    (void)call;
+    note("no descriptor", setns(-1, 0));
+    note("no namespace", setns(scene.fd, 0));
+    written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
+}
+
 static void run_chroot(scene_function call)
 {
     (void)call;
@@ -134,6 +151,8 @@ static const struct snippet snippets_identity[] = {
     {"setfsuid", run_setfsuid, CALL(setfsuid), SIGNAL_SAFE},
     {"syscall", run_syscall_identity, CALL(syscall), SIGNAL_SAFE},
     {"capset", run_capset, CALL(capset), SIGNAL_SAFE},
+    {"unshare", run_unshare, CALL(unshare), SIGNAL_SAFE},
+    {"setns", run_setns, CALL(setns), SIGNAL_SAFE},
     {"chroot", run_chroot, CALL(chroot), SIGNAL_SAFE},
 };
 
