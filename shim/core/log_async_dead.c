@@ -20,10 +20,11 @@ static uid_t owner_of(const struct log *log)
     return log->writers != NULL && sys.fstat(log->writers->fd, &status) == 0 ? status.st_uid : (uid_t)-1;
 }
 
+/* Not one that was removed, or that the parent of this fork child has. */
 static bool is_own(const struct log *log, uint64_t number)
 {
     const struct log_async *async = log->async;
-    return async != NULL && async->own.ring.page != NULL && async->own.number == number;
+    return async != NULL && async->own.ring.page != NULL && !async->removed && async->own.number == number;
 }
 
 /* Under the log's mutex: nobody else of this process does the same. */

@@ -128,16 +128,44 @@ static int judge(const struct stat *status, uid_t owner)
     return trusted ? 0 : -EPERM;
 }
 
-static int read_all(int fd, char *memory, size_t size)
+/* The bytes of the file from `from` up to `to`, at their place. */
+static int read_part(int fd, char *memory, size_t from, size_t to)
 {
-    for (size_t done = 0; done < size;) {
-        ssize_t got = sys.pread(fd, memory + done, size - done, (off_t)done);
+    for (size_t done = from; done < to;) {
+        ssize_t got = sys.pread(fd, memory + done, to - done, (off_t)done);
         if (got <= 0) {
             return got < 0 ? (int)got : -EINVAL;
         }
         done += (size_t)got;
     }
     return 0;
+}
+
+/* What may hold records: one in which nothing waits is read fast, however large it is. */
+static int read_records(int fd, char *memory, const struct ring *ring)
+{
+    struct ring_run all;
+    int error = 0;
+    ring_extent(ring, &all);
+    for (int i = 0; i < all.count && error == 0; i++) {
+        size_t from = (size_t)((char *)all.vector[i].iov_base - memory);
+        error = read_part(fd, memory, from, from + all.vector[i].iov_len);
+    }
+    return error;
+}
+
+static int read_ring(int fd, char *memory, const char *base, struct log_ring *dead)
+{
+    int error = read_part(fd, memory, 0, RING_PAGE);
+    if (error == 0 && !ring_has_header(memory, dead->size, base)) {
+        error = -EINVAL;
+    }
+    if (error == 0) {
+        const struct ring_page *page = (const struct ring_page *)(const void *)memory;
+        error = read_part(fd, memory, RING_PAGE, RING_PAGE + page->slots * sizeof(uint64_t));
+    }
+    error = error != 0 ? error : ring_take_over(&dead->ring, memory, dead->size, base);
+    return error != 0 ? error : read_records(fd, memory, &dead->ring);
 }
 
 /* A copy: nobody can change it, or cut it off, after it was looked at. */
@@ -153,8 +181,7 @@ static int copy(const struct log *log, int fd, struct log_ring *dead)
     if (memory == NULL) {
         return -ENOMEM;
     }
-    error = read_all(fd, memory, dead->size);
-    error = error != 0 ? error : ring_take_over(&dead->ring, memory, dead->size, log->base);
+    error = read_ring(fd, memory, log->base, dead);
     if (error != 0) {
         sys_give_back(memory, dead->size);
     }

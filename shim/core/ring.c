@@ -89,13 +89,19 @@ static bool is_intent_sane(const struct ring *ring)
     return intent->state <= RING_WRITTEN && intent->length <= ring->data_mask + 1 && intent->offset >= 0;
 }
 
+bool ring_has_header(const void *memory, size_t size, const char *base)
+{
+    const struct ring_page *page = memory;
+    return size >= RING_PAGE && memcmp(page->magic, magic, sizeof magic) == 0 && page->size >= RING_LEAST &&
+           page->size <= RING_MOST && (page->size & (page->size - 1)) == 0 && page->slots == slots_for(page->size) &&
+           size == ring_file_size(page->size) && strnlen(page->base, RING_BASE_SIZE) < RING_BASE_SIZE &&
+           strncmp(page->base, base, RING_BASE_SIZE - 1) == 0;
+}
+
 int ring_take_over(struct ring *ring, void *memory, size_t size, const char *base)
 {
     const struct ring_page *page = memory;
-    if (size < RING_PAGE || memcmp(page->magic, magic, sizeof magic) != 0 || page->size < RING_LEAST ||
-        page->size > RING_MOST || (page->size & (page->size - 1)) != 0 || page->slots != slots_for(page->size) ||
-        size != ring_file_size(page->size) || strnlen(page->base, RING_BASE_SIZE) == RING_BASE_SIZE ||
-        strncmp(page->base, base, RING_BASE_SIZE - 1) != 0) {
+    if (!ring_has_header(memory, size, base)) {
         return -EINVAL;
     }
     place(ring, memory, page->size);

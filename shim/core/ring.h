@@ -68,9 +68,11 @@ size_t ring_file_size(uint32_t room);
 void ring_make(struct ring *ring, void *memory, uint32_t room, const char *base, uint32_t process);
 
 /*
- * The same of what a dead process left, in a private copy of `size` bytes. -EINVAL if any of it is not as this
- * makes it, or it is that of another log.
+ * The same of what a dead process left, in a private copy of `size` bytes, of which those of the records may still be
+ * missing. -EINVAL if any of it is not as this makes it, or it is that of another log; which the header alone tells of
+ * nearly all noise.
  */
+bool ring_has_header(const void *page, size_t size, const char *base);
 int ring_take_over(struct ring *ring, void *memory, size_t size, const char *base);
 
 /*
@@ -130,6 +132,9 @@ struct ring_run {
  * `late`: those behind such a record will do.
  */
 bool ring_next(const struct ring *ring, uint32_t end, uint64_t alone, bool late, struct ring_run *run, bool *waits);
+
+/* Where the bytes of all records lie: its vector and its length. */
+void ring_extent(const struct ring *ring, struct ring_run *all);
 
 /* Frees what was given up and lies before every record. No signal handler may jump out of it. */
 void ring_tidy(struct ring *ring);

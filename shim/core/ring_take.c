@@ -13,6 +13,13 @@ static void set_vector(const struct ring *ring, struct ring_run *run)
     run->count = run->vector[1].iov_len > 0 ? 2 : 1;
 }
 
+void ring_extent(const struct ring *ring, struct ring_run *all)
+{
+    uint32_t from = ring_position_of(ring_load(&ring->page->tail));
+    *all = (struct ring_run){.position = from, .length = ring_position_of(ring_load(&ring->page->head)) - from};
+    set_vector(ring, all);
+}
+
 /* Whether a record goes on where the run ends, and both may be written at once. */
 static bool continues(const struct ring_run *run, uint64_t record, uint64_t alone)
 {

@@ -327,6 +327,26 @@ static void strange_rings(void)
     CHECK_EQUAL(messages("cannot be read"), 1);
 }
 
+/* A large file of noise is not read, by whoever looks for what the dead have left: only its beginning. */
+static void large_noise(void)
+{
+    struct rusage before;
+    struct rusage after;
+    static const char name[] = ".app.log.00000000000000aa.ring";
+    raw_append(in_directory(name), "mplogshim ring\n", 15);
+    CHECK_EQUAL(truncate(name, 1 << 29), 0);
+    getrusage(RUSAGE_SELF, &before);
+    int fd = open_log("app.log");
+    write_text(fd, "one\n");
+    CHECK_EQUAL(fsync(fd), 0);
+    getrusage(RUSAGE_SELF, &after);
+    CHECK(after.ru_maxrss - before.ru_maxrss < 16384); /* KiB */
+    CHECK_TEXT(content("app.log"), "one\n");
+    CHECK(exists(name));
+    CHECK_EQUAL(messages("a buffer of async=1 cannot be read: 170"), 1);
+    CHECK_EQUAL(messages("mplogshim"), 1);
+}
+
 static void synchronous_descriptors(void)
 {
     static const int flags[] = {O_SYNC, O_DSYNC};
@@ -544,6 +564,7 @@ int main(int count, char **arguments)
         {"another_process_takes_it_over_within_a_second", WAITS, taken_over_by_another, NULL, NULL},
         {"settle_takes_it_over", WAITS, taken_over_by_settle, NULL, NULL},
         {"what_strangers_name_like_a_buffer_is_left_alone", WAITS, strange_rings, NULL, NULL},
+        {"large_files_of_noise_are_not_read", WAITS, large_noise, NULL, NULL},
         {"descriptors_that_synchronise_are_synchronous", WAITS, synchronous_descriptors, NULL, NULL},
         {"without_room_for_the_buffer_writing_is_synchronous", WAITS, without_room, NULL, NULL},
         {"the_thread_has_a_name_and_no_signals_and_is_not_inherited", WAITS, the_thread, NULL, NULL},
