@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -428,6 +429,56 @@ static void another_user(void)
     CHECK_TEXT(content("app.log"), "one\ntwo\nthree\n");
 }
 
+static atomic_bool writers_stop;
+
+static void *write_until_stopped(void *writer)
+{
+    int fd = open("app.log", O_WRONLY | O_APPEND);
+    while (!writers_stop) {
+        write_text(fd, "of a thread\n");
+    }
+    close(fd);
+    return writer;
+}
+
+static int threads_of_root(void)
+{
+    char path[PATH_MAX];
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *entry; tasks != NULL && (entry = readdir(tasks)) != NULL;) {
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+        const char *status = entry->d_name[0] == '.' ? NULL : raw_read(path, NULL);
+        count += status != NULL && strstr(status, "Uid:\t0\t") != NULL;
+    }
+    closedir(tasks);
+    return count;
+}
+
+static bool a_ring_is_there(void)
+{
+    return !no_ring_is_there();
+}
+
+static void another_user_of_many_threads(void)
+{
+    enum { THREADS = 3, NOBODY = 65534 };
+    pthread_t threads[THREADS];
+    CHECK_EQUAL(chmod(test_directory, 0777), 0);
+    int fd = open("app.log", O_WRONLY | O_CREAT | O_APPEND, 0644);
+    CHECK_EQUAL(fchmod(fd, 0666), 0);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_create(&threads[i], NULL, write_until_stopped, NULL);
+    }
+    CHECK(wait_until(a_ring_is_there));
+    CHECK_EQUAL(setuid(NOBODY), 0);
+    CHECK_EQUAL(threads_of_root(), 0);
+    writers_stop = true;
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
 static int give_up_capabilities(void)
 {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -569,6 +620,8 @@ int main(int count, char **arguments)
         {"without_room_for_the_buffer_writing_is_synchronous", WAITS, without_room, NULL, NULL},
         {"the_thread_has_a_name_and_no_signals_and_is_not_inherited", WAITS, the_thread, NULL, NULL},
         {"no_thread_keeps_the_user_that_the_process_gave_up", WAITS, another_user, NULL, NULL},
+        {"no_thread_keeps_the_user_while_others_write", "app.log,async=1,async_flush=1ms", another_user_of_many_threads,
+         NULL, NULL},
         {"no_thread_keeps_what_is_given_up_or_is_in_the_way_of_namespaces", WAITS, what_is_of_one_thread, NULL, NULL},
         {"from_a_seccomp_filter_on_writing_is_synchronous", WAITS, a_filter, NULL, NULL},
         {"threads_lose_nothing_and_keep_their_order", "app.log,async=1,async_buffer=32K,max_bytes=40000", many_threads,
