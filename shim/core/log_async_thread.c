@@ -147,14 +147,24 @@ static bool is_there(void)
     return __atomic_load_n(&thread_id, __ATOMIC_ACQUIRE) != 0;
 }
 
-/* A batch that it writes may wait for the log's lock. */
+/*
+ * A batch that it writes may wait for the log's lock. The kernel says that it ends a moment before it is none of the
+ * process's threads any more, of which some calls want one only.
+ */
 static void await_end(void)
 {
     const struct timespec pause = {.tv_nsec = MILLISECOND / 20};
-    int64_t deadline = sys_now(CLOCK_MONOTONIC) + 10 * (int64_t)SECOND;
-    while (is_there() && sys_now(CLOCK_MONOTONIC) < deadline) {
+    int64_t now = sys_now(CLOCK_MONOTONIC);
+    int64_t deadline = now + 10 * (int64_t)SECOND;
+    uint32_t id = __atomic_load_n(&thread_id, __ATOMIC_ACQUIRE);
+    for (; is_there() && now < deadline; now = sys_now(CLOCK_MONOTONIC)) {
         log_async_wake();
         sys.sleep(&pause);
+    }
+    deadline = now + SECOND; /* a new thread of the program's may have got the number */
+    while (!is_there() && now < deadline && sys_call(SYS_tgkill, sys.getpid(), (long)id, 0, 0, 0, 0) == 0) {
+        sys.sleep(&pause);
+        now = sys_now(CLOCK_MONOTONIC);
     }
 }
 

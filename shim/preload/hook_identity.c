@@ -8,6 +8,7 @@
 
 #include "descriptor_private.h"
 
+#include <grp.h>
 #include <sys/fsuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -68,6 +69,13 @@ void identity_before_syscall(long number, const long *arguments)
     case SYS_setresuid:
         before_change((uid_t)arguments[1]);
         break;
+    case SYS_setgid:
+    case SYS_setregid:
+    case SYS_setresgid:
+    case SYS_setfsgid:
+    case SYS_setgroups:
+        descriptor_stop_thread();
+        break;
     case SYS_capset:
         descriptor_stop_thread();
         before_giving_up();
@@ -113,6 +121,49 @@ EXPORT int setfsuid(uid_t user)
 {
     before_change(user);
     return real.setfsuid(user);
+}
+
+/* Groups: privileges may stay, but the shim's own thread would keep those that go. */
+EXPORT int setgid(gid_t group)
+{
+    descriptor_stop_thread();
+    return after_change(real.setgid(group));
+}
+
+EXPORT int setegid(gid_t effective)
+{
+    descriptor_stop_thread();
+    return after_change(real.setegid(effective));
+}
+
+EXPORT int setregid(gid_t group, gid_t effective)
+{
+    descriptor_stop_thread();
+    return after_change(real.setregid(group, effective));
+}
+
+EXPORT int setresgid(gid_t group, gid_t effective, gid_t saved)
+{
+    descriptor_stop_thread();
+    return after_change(real.setresgid(group, effective, saved));
+}
+
+EXPORT int setfsgid(gid_t group)
+{
+    descriptor_stop_thread();
+    return real.setfsgid(group);
+}
+
+EXPORT int setgroups(size_t count, const gid_t *groups)
+{
+    descriptor_stop_thread();
+    return after_change(real.setgroups(count, groups));
+}
+
+EXPORT int initgroups(const char *user, gid_t group)
+{
+    descriptor_stop_thread();
+    return after_change(real.initgroups(user, group));
 }
 
 /* Root without its capabilities is an ordinary user; which of them go is not looked at. */

@@ -4,12 +4,14 @@
 #include "crowd.h"
 
 #include <dirent.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -517,13 +519,11 @@ static int keep_descriptors_apart(void)
     return close_range((unsigned)fd_of_pipe, (unsigned)fd_of_pipe, CLOSE_RANGE_UNSHARE);
 }
 
-/* What is one thread's alone, or for processes of one thread. */
-static void what_is_of_one_thread(void)
+/* Before each of the calls the thread is there, and behind it not. */
+static void end_the_thread(int (*const calls[])(void), size_t count)
 {
-    static int (*const calls[])(void) = {give_up_set_user_ids, keep_descriptors_apart, enter_own_namespace,
-                                         bound_capabilities,   enter_user_namespace,   give_up_capabilities};
     int ends[2];
-    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+    for (size_t i = 0; i < count; i++) {
         CHECK_EQUAL(pipe(ends), 0);
         fd_of_pipe = ends[1];
         pid_t child = fork();
@@ -539,6 +539,64 @@ static void what_is_of_one_thread(void)
         close(ends[0]);
         close(ends[1]);
     }
+}
+
+/* What is one thread's alone, or for processes of one thread. */
+static void what_is_of_one_thread(void)
+{
+    static int (*const calls[])(void) = {give_up_set_user_ids, keep_descriptors_apart, enter_own_namespace,
+                                         bound_capabilities,   enter_user_namespace,   give_up_capabilities};
+    end_the_thread(calls, sizeof calls / sizeof *calls);
+}
+
+enum { NOGROUP = 65534 };
+
+static int give_up_group(void)
+{
+    return setgid(NOGROUP);
+}
+
+static int give_up_effective_group(void)
+{
+    return setegid(NOGROUP);
+}
+
+static int give_up_both_groups(void)
+{
+    return setregid(NOGROUP, NOGROUP);
+}
+
+static int give_up_three_groups(void)
+{
+    return setresgid(NOGROUP, NOGROUP, NOGROUP);
+}
+
+static int give_up_group_for_files(void)
+{
+    return setfsgid(NOGROUP);
+}
+
+static int give_up_other_groups(void)
+{
+    return setgroups(0, NULL);
+}
+
+static int take_groups_of_user(void)
+{
+    return initgroups("nobody", NOGROUP);
+}
+
+static int give_up_group_by_number(void)
+{
+    return (int)syscall(SYS_setgid, NOGROUP);
+}
+
+static void other_groups(void)
+{
+    static int (*const calls[])(void) = {give_up_group,        give_up_effective_group, give_up_both_groups,
+                                         give_up_three_groups, give_up_group_for_files, give_up_other_groups,
+                                         take_groups_of_user,  give_up_group_by_number};
+    end_the_thread(calls, sizeof calls / sizeof *calls);
 }
 
 static void a_filter(void)
@@ -623,6 +681,7 @@ int main(int count, char **arguments)
         {"no_thread_keeps_the_user_while_others_write", "app.log,async=1,async_flush=1ms", another_user_of_many_threads,
          NULL, NULL},
         {"no_thread_keeps_what_is_given_up_or_is_in_the_way_of_namespaces", WAITS, what_is_of_one_thread, NULL, NULL},
+        {"no_thread_keeps_groups_that_the_process_gave_up", WAITS, other_groups, NULL, NULL},
         {"from_a_seccomp_filter_on_writing_is_synchronous", WAITS, a_filter, NULL, NULL},
         {"threads_lose_nothing_and_keep_their_order", "app.log,async=1,async_buffer=32K,max_bytes=40000", many_threads,
          NULL, NULL},
