@@ -1,7 +1,7 @@
 #!/bin/bash
 # nginx with four workers under load: every request is in the access log once, with the line that the client sent.
 source "$(dirname "$0")/../account/lib.sh"
-need nginx setpriv
+need nginx setpriv pgrep
 
 # Writes a configuration for a server on a Unix socket with its logs in $directory.
 configure() { # USER [BUFFER]
@@ -40,22 +40,25 @@ END
 serve() { # CONNECTIONS COUNT
     start_server nginx -e stderr -p "$server_directory" -c "$server_directory/nginx.conf"
     wait_until test -S "$socket"
-    "$python" "$account_dir/http_client.py" "$socket" "$1" 1 "$2"
+    wait_until has_all_workers
+    "$python" "$account_dir/http_client.py" "$socket" "$1" 1 "$2" "$server_directory/workers" "${workers[@]}"
     stop_server "$server"
 }
 
-several_workers_served() {
-    local workers
-    workers=$(sort -u "$server_directory/workers" | wc -l)
-    echo "requests went to $workers workers"
-    ((workers > 1))
+has_all_workers() {
+    mapfile -t workers < <(pgrep -P "$(<"$server_directory/pid")")
+    ((${#workers[@]} == 4))
+}
+
+all_workers_served() {
+    diff <(printf '%s\n' "${workers[@]}" | sort) <(sort -u "$server_directory/workers")
 }
 
 rotation_keeps_every_request_of_four_workers() {
     new_log max_bytes=64K
     configure root
     serve 8 1000
-    several_workers_served
+    all_workers_served
     account --min-rotations 20 --max-bytes 65536 {1,2,3,4,5,6,7,8}=1000
 }
 
@@ -69,7 +72,7 @@ rotation_keeps_every_request_of_workers_that_gave_up_privileges() {
     chown nobody:nogroup "$directory"
     setpriv --reuid=nobody --regid=nogroup --clear-groups touch "$log"
     serve 8 1000
-    several_workers_served
+    all_workers_served
     account --min-rotations 20 --max-bytes 65536 {1,2,3,4,5,6,7,8}=1000
 }
 
@@ -77,7 +80,7 @@ rotation_keeps_every_request_of_workers_with_buffered_logs() {
     new_log max_bytes=64K
     configure root buffer=16k
     serve 8 1000
-    several_workers_served
+    all_workers_served
     account --min-rotations 20 --max-bytes 65536 {1,2,3,4,5,6,7,8}=1000
 }
 
