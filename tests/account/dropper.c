@@ -1,11 +1,12 @@
 /*
  * A daemon that opens its log as root, gives that up, and goes on writing the numbered lines of line.h.
  *
- *   dropper WAY LOG WRITER COUNT [RATE]
+ *   dropper WAY LOG WRITER COUNT [RATE [FILE]]
  *
  * WAY is the call by which it becomes nobody. "fork" opens the log and has three children of writers WRITER, WRITER+1
  * and WRITER+2 do that; "seteuid" goes back to root, and away again, every ten lines; "stay" remains root; "chroot"
  * makes the log's directory its root first. LOG "-" is the standard output. RATE is in lines a second.
+ * After COUNT lines it goes on until FILE has content (until.h).
  *
  *   dropper delay LOG WRITER COUNT MAX_BYTES
  *
@@ -13,6 +14,7 @@
  * another file was at the path.
  */
 #include "line.h"
+#include "until.h"
 
 #include <err.h>
 #include <fcntl.h>
@@ -88,12 +90,14 @@ static size_t write_line(int fd, unsigned writer, unsigned number)
 
 static void write_lines(int fd, unsigned writer)
 {
-    for (unsigned number = 1; number <= count; number++) {
-        write_line(fd, writer, number);
+    unsigned number = 0;
+    while (number < count || until_goes_on()) {
+        write_line(fd, writer, ++number);
         change_user(number);
         if (rate > 0)
             sleep_for(1000000000ULL / rate);
     }
+    until_tell(writer, number);
 }
 
 static int write_in_children(int fd, unsigned writer)
@@ -140,12 +144,14 @@ static void measure_delay(int fd, const char *path, unsigned writer, unsigned ma
 int main(int argument_count, char **arguments)
 {
     if (argument_count < 5)
-        errx(2, "usage: dropper WAY LOG WRITER COUNT [RATE]");
+        errx(2, "usage: dropper WAY LOG WRITER COUNT [RATE [FILE]]");
     const char *path = arguments[2];
     unsigned writer = (unsigned)atoi(arguments[3]);
     way = arguments[1];
     count = (unsigned)atoi(arguments[4]);
     rate = argument_count > 5 ? (unsigned)atoi(arguments[5]) : 0;
+    if (argument_count > 6)
+        until_open(arguments[6]);
     int fd = strcmp(path, "-") == 0 ? STDOUT_FILENO : open(path, O_WRONLY | O_APPEND | O_CREAT, 0644);
     if (fd < 0)
         err(1, "%s", path);

@@ -28,6 +28,18 @@ end_started() {
     done 2>/dev/null
 }
 
+# A dropper, in the background, which goes on until let_end is called: account is told by "${counts[@]}" how far it came.
+start_dropper() { # WAY WRITER COUNT RATE
+    start "$dropper" "$1" "$log" "$2" "$3" "$4" "$prefix/enough" 2>>"$prefix/counts"
+}
+
+# What was started so far ends, and has ended well.
+let_end() {
+    echo >"$prefix/enough"
+    finish || { cat "$prefix/counts"; return 1; }
+    mapfile -t counts <"$prefix/counts"
+}
+
 # The pids of the keepers of one log.
 keepers() { # LOG
     local file words
@@ -54,7 +66,7 @@ expect_one_keeper_each() { # LOG...
     local path
     declare -gA keepers=()
     for path in "$@"; do
-        within 5 has_one_keeper "$path"
+        wait_until has_one_keeper "$path"
         keepers[$path]=$(keepers "$path")
     done
 }
@@ -68,31 +80,29 @@ expect_same_keepers() {
     done
 }
 
-# As wait_until of lib.sh, with a limit of its own in seconds.
-within() { # SECONDS COMMAND...
-    local deadline=$((SECONDS + $1 + 1))
-    shift
-    until "$@"; do
-        if ((SECONDS > deadline)); then
-            echo "waited in vain for: $*"
-            return 1
-        fi
-        sleep 0.02
-    done
-}
-
 # Everything of the log's history is there, and nobody is at work any more.
 expect_keepers_to_end() {
-    within 10 no_helper_in "$directory"
+    wait_until no_helper_in "$directory"
 }
 
-# How often a log was rotated, as its files show.
+# How often a log was rotated: the length of its lock file behind its page, which nobody else made longer.
 rotations() {
-    find "$directory" -maxdepth 1 \( -name "${log##*/}.*" -o -name ".${log##*/}.*.pending" -size +0 \) | wc -l
+    local size
+    size=$(stat -c %s "$directory/.${log##*/}.lock" 2>/dev/null) || size=4096
+    echo $((size - 4096))
 }
 
 has_rotations() { # COUNT
     (($(rotations) >= $1))
+}
+
+# The same as the log's files show it. While they are being renamed one may be counted twice, or not at all.
+archives() {
+    find "$directory" -maxdepth 1 \( -name "${log##*/}.*" -o -name ".${log##*/}.*.pending" -size +0 \) | wc -l
+}
+
+has_archives() { # COUNT
+    (($(archives) >= $1))
 }
 
 # Succeeds if every file of the log has this owner, group and permissions.
@@ -134,8 +144,8 @@ expect_strangers_as_they_were() {
     rmdir "$directory/${log##*/}.70"
 }
 
-# Makes noise in the log's lock file as another user, who has it open.
-make_noise() { # USER WAY SECONDS
-    plain setpriv --reuid="$1" --regid="$(id -g "$1")" --clear-groups "$python" "$account_dir/noise.py" "$2" "$3" \
+# Makes noise in the log's lock file as another user, who has it open; until FILE is there, if that is sooner.
+make_noise() { # USER WAY SECONDS [FILE]
+    plain setpriv --reuid="$1" --regid="$(id -g "$1")" --clear-groups "$python" "$account_dir/noise.py" "${@:2}" \
         <>"$directory/.${log##*/}.lock"
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""What a process that has a lock file open can do to it: noise.py WAY SECONDS <>LOCK_FILE
+"""What a process that has a lock file open can do to it: noise.py WAY SECONDS [FILE] <>LOCK_FILE
 
 bytes: random ones; empty: no length; huge: an absurd length; lies: a page that looks right and says what is not true;
-hold: the write lock; settle: the lock of who settles archives.
+hold: the write lock; settle: the lock of who settles archives; these two until FILE is there, if that is sooner.
 """
 
 import fcntl
@@ -41,16 +41,18 @@ def tell_lies():
     os.pwrite(LOCK, page, 0)
 
 
-def hold(byte, seconds):
+def hold(byte, seconds, stop):
     fcntl.lockf(LOCK, fcntl.LOCK_EX, 1, byte)
-    time.sleep(seconds)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not (stop and os.path.exists(stop)):
+        time.sleep(0.02)
     fcntl.lockf(LOCK, fcntl.LOCK_UN, 1, byte)
 
 
 def main():
     way, seconds = sys.argv[1], float(sys.argv[2])
     if way in ("hold", "settle"):
-        hold(WRITE_BYTE if way == "hold" else SETTLE_BYTE, seconds)
+        hold(WRITE_BYTE if way == "hold" else SETTLE_BYTE, seconds, sys.argv[3] if len(sys.argv) > 3 else None)
         return
     make = {"bytes": fill_with_bytes, "empty": make_empty, "huge": make_huge, "lies": tell_lies}[way]
     end = time.monotonic() + seconds

@@ -20,7 +20,7 @@ import sys
 import time
 
 LINES = 20  # of each of three turns
-PATIENCE = 20
+PATIENCE = 120  # seconds
 SECOND = 1.2  # is what it may take until everybody is on the live path again
 
 # Appends lines to every log that it is given, each time that it reads a line, and says which write failed.

@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 
 from writer import make_line
 
-PATIENCE = 20  # seconds
+PATIENCE = 120  # seconds
 
 
 def connect(port):

@@ -7,6 +7,7 @@
  * careful program would; exit status 1 if one failed.
  */
 #include "line.h"
+#include "until.h"
 #include "writer_ways.h"
 
 #include <err.h>
@@ -28,6 +29,7 @@ static const char USAGE[] = "usage: writer [OPTION]... WAY LOG WRITER COUNT [RAT
                             "  --forks N                    the same, as children\n"
                             "  --no-append                  open without O_APPEND\n"
                             "  --acknowledge FILE           the number of the last line that was written, in text\n"
+                            "  --until FILE                 after COUNT lines go on until FILE has content (until.h)\n"
                             "  --ways                       list the ways\n";
 
 static struct {
@@ -66,13 +68,16 @@ static void write_lines(unsigned writer)
     char *line = malloc(LINE_SIZE_MAX + 1);
     if (line == NULL)
         err(1, "malloc");
-    for (unsigned number = 1; number <= options.count; number++) {
+    unsigned number = 0;
+    while (number < options.count || until_goes_on()) {
+        number++;
         size_t size = line_make(line, writer, number, line_length(writer, number, options.shortest, options.longest));
         if (!options.way->put(&output, line, size))
             err(1, "line %u by %s", number, options.way->name);
         acknowledge(number);
         pace(number);
     }
+    until_tell(writer, number);
     free(line);
 }
 
@@ -196,6 +201,9 @@ static void option_argument(int option)
         if (options.acknowledge < 0)
             err(1, "%s", optarg);
         break;
+    case 'u':
+        until_open(optarg);
+        break;
     case 'w':
         for (const struct way *way = WAYS; way->name; way++)
             puts(way->name);
@@ -212,6 +220,7 @@ static const struct option long_options[] = {
     {"forks", required_argument, NULL, 'f'},
     {"no-append", no_argument, NULL, 'n'},
     {"acknowledge", required_argument, NULL, 'a'},
+    {"until", required_argument, NULL, 'u'},
     {"ways", no_argument, NULL, 'w'},
     {0},
 };

@@ -5,7 +5,7 @@ source "$(dirname "$0")/../account/lib.sh"
 source "$account_dir/archives.sh"
 need "$python"
 kills=${ASYNC_KILLS:-60}
-time_limit=$((60 + kills))
+time_limit=$((300 + kills))
 
 # A storm of KILLS over scribes of so many lines a second; then everything must have settled.
 storm() { # KILLS RATE KEY=VALUE,...

@@ -26,7 +26,7 @@ ignored='*VSOCK*'
 # Left out of the whole: these write nothing of their own and take a quarter of the time.
 left_out=(test_gdb test_peg_generator test_lib2to3 test_idle test_tools test_unparse)
 ordinary=65534
-time_limit=200
+time_limit=800
 if [ "${CPYTHON_WHOLE:-0}" = 1 ]; then
     modules=()
     time_limit=7200

@@ -14,7 +14,8 @@ new_lent_logs() { # KEY=VALUE,... WORD...
     new_log
     trap end_started EXIT
     rules="$directory/*/app.log,$1"
-    logs=()
+    logs=() enough=$directory/enough
+    install -m 644 /dev/null "$enough"
     for word in "${@:2}"; do
         mkdir "$directory/$word"
         install -m 644 /dev/null "$directory/$word/app.log"
@@ -22,10 +23,21 @@ new_lent_logs() { # KEY=VALUE,... WORD...
     done
 }
 
-start_workers() { # WRITER COUNT RATE
+# One for each log, which goes on until let_end.
+start_workers() { # WRITER [WAY]
     for log in "${logs[@]}"; do
-        start "$dropper" setuid "$log" "$@"
+        start "$dropper" "${2-setuid}" "$log" "$1" 100 150 "$enough" 2>>"${log%/*}/counts"
     done
+}
+
+# Every log was rotated so often, all end, and so do their keepers.
+let_end_when_rotated() { # COUNT
+    for log in "${logs[@]}"; do
+        directory=${log%/*} wait_until has_rotations "$1"
+    done
+    echo >"$enough"
+    finish
+    wait_until no_helper_in "${enough%/*}"
 }
 
 # Takes hold of each log's keeper: it is killed by the system call that its directory is named by.
@@ -46,18 +58,16 @@ kill_keepers_at_their_steps() {
 
 # A worker goes on in the file that it has; with the next one comes a keeper for both.
 a_keeper_that_is_killed_at_any_step_of_lending_or_rotating_loses_nothing() {
-    local all
     new_lent_logs max_bytes=4K recvmsg statx sendmsg fcntl openat renameat2 ftruncate dup3
-    all=$directory
-    start_workers 1 600 150
+    start_workers 1
     expect_one_keeper_each "${logs[@]}"
     kill_keepers_at_their_steps
-    start_workers 2 300 150
+    start_workers 2
     expect_one_keeper_each "${logs[@]}"
-    finish
-    within 10 no_helper_in "$all"
+    let_end_when_rotated 10
     for log in "${logs[@]}"; do
-        directory=${log%/*} account --min-rotations 6 1=600 2=300
+        mapfile -t counts <"${log%/*}/counts"
+        directory=${log%/*} account --min-rotations 6 "${counts[@]}"
     done
 }
 
@@ -67,9 +77,9 @@ a_slow_keeper_from_under_which_log_and_lock_file_are_taken_away_loses_nothing() 
     local i tracer
     new_lent_logs max_bytes=8K app
     directory=$directory/app
-    start_workers 1 600 150
-    start_workers 2 600 150
-    start "$dropper" stay "$log" 3 600 150
+    start_workers 1
+    start_workers 2
+    start_workers 3 stay
     expect_one_keeper_each "$log"
     plain strace -f -qq -o "$work/slow.trace" -e trace=statx,openat,sendmsg \
         -e inject=statx,openat,sendmsg:delay_enter=50000 -p "${keepers[$log]}" &
@@ -80,12 +90,14 @@ a_slow_keeper_from_under_which_log_and_lock_file_are_taken_away_loses_nothing() 
         sleep 0.2
         wait_until test -s "$log"
     done
+    echo >"$enough"
     finish
     kill "$tracer" 2>/dev/null || true # it ends with the keeper
     wait "$tracer" || true
-    within 10 no_helper_in "$directory"
+    wait_until no_helper_in "$directory"
     plain "$command" settle "$log"
-    every_line_is_somewhere_once {1,2,3}=600
+    mapfile -t counts <"$directory/counts"
+    every_line_is_somewhere_once "${counts[@]}"
 }
 
 # Asks the log's keeper for everything, and shows everything that anybody has; says what it was lent.
@@ -96,7 +108,7 @@ lock = os.path.dirname(log) + "/.app.log.lock"
 number = int(re.search(rb"keeper=[+](\d+)", open(lock, "rb").read())[1])
 def connect():
     keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    keeper.settimeout(5)
+    keeper.settimeout(60)
     keeper.connect(f"\0mplogshim/{number}")
     return keeper
 removed = tempfile.TemporaryFile()
@@ -140,20 +152,20 @@ a_keeper_lends_nothing_to_who_shows_what_everybody_has() {
     directory=$directory/app
     mkdir -m 777 "${others[0]}"
     install -m 666 /dev/null "${others[0]}/app.log"
-    start_workers 1 600 200
+    start_workers 1
     expect_one_keeper_each "$log"
-    within 10 has_rotations 2
+    wait_until has_rotations 2
     keeper=${keepers[$log]}
     before=$(descriptors_of "$keeper")
     (cd / && TMPDIR=${others[0]} setpriv --reuid=nobody --regid=nogroup --clear-groups \
         "$python" -c "$beg" "$log" "${others[0]}/app.log") >"$work/begged" 2>&1 || { cat "$work/begged"; return 1; }
     cat "$work/begged"
     [ ! -s "$work/begged" ]
-    within 5 has_not_more_descriptors "$keeper" "$before"
+    wait_until has_not_more_descriptors "$keeper" "$before"
     expect_same_keepers
-    finish
-    within 10 no_helper_in "$directory"
-    account --min-rotations 8 1=600
+    let_end_when_rotated 8
+    mapfile -t counts <"$directory/counts"
+    account --min-rotations 8 "${counts[@]}"
 }
 
 run_tests \

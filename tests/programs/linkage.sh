@@ -191,7 +191,7 @@ preload_into_set_user_id_program() {
         mount --bind "$directory/library.so" /usr/lib/x86_64-linux-gnu/libeatmydata.so
     fi
     cd /
-    setpriv --reuid=nobody --regid=nogroup --clear-groups timeout 20 env MPLOGSHIM_LOGS="$rules" MPLOGSHIM_STRICT=1 \
+    setpriv --reuid=nobody --regid=nogroup --clear-groups timeout "$time_limit" env MPLOGSHIM_LOGS="$rules" MPLOGSHIM_STRICT=1 \
         LD_PRELOAD=libeatmydata.so "$directory/calls" "$log" || (($? == 3))
 }
 
@@ -204,7 +204,7 @@ nothing_happens_to_a_set_user_id_program() {
     install -m 4755 "$work/calls" "$directory/calls"
     install -o nobody -m 666 /dev/null "$log"
     [ -z "$library" ] || install -m 4755 "$library" "$directory/library.so"
-    export directory log rules library
+    export directory log rules library time_limit
     export -f preload_into_set_user_id_program
     unshare --mount --propagation private bash -euc preload_into_set_user_id_program >"$directory/said" 2>&1 ||
         { cat "$directory/said"; return 1; }

@@ -5,7 +5,7 @@ source "$(dirname "$0")/../account/lib.sh"
 source "$account_dir/archives.sh"
 need "$python"
 kills=${LOCKLESS_KILLS:-60}
-time_limit=$((60 + kills))
+time_limit=$((300 + kills))
 
 # Processes, threads, children and interpreters at full speed.
 crowd_writes() {

@@ -94,7 +94,7 @@ overlay() {
 }
 
 wait_for_names() { # DIRECTORY: none is pending any more
-    local deadline=$((SECONDS + 20))
+    local deadline=$((SECONDS + 120))
     while compgen -G "$1/.app.log.*.pending" >/dev/null; do
         ((SECONDS < deadline)) || return 1
         sleep 0.02

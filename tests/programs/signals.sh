@@ -5,7 +5,7 @@
 source "$(dirname "$0")/../account/lib.sh"
 interrupted=$build/tests/interrupted
 seconds=${SIGNALS_SECONDS:-1}
-time_limit=$((60 + 2 * seconds))
+time_limit=$((300 + 2 * seconds))
 
 # Interrupts for that long, beside another process that writes as well, and settles the account. Signals came by the
 # hundred.

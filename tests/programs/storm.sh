@@ -5,7 +5,7 @@ source "$(dirname "$0")/../account/lib.sh"
 source "$account_dir/archives.sh"
 need "$python"
 kills=${STORM_KILLS:-240}
-time_limit=$((60 + kills))
+time_limit=$((300 + kills))
 
 # A storm of KILLS over a log with the keys given; then everything must have settled.
 storm() { # KILLS KEY=VALUE,... [OPTION]...
