@@ -72,6 +72,23 @@ some_scribe_was_told() { # ERRNO
     return 1
 }
 
+# How often the scribes were told an errno, so far.
+scribes_were_told() { # ERRNO COUNT
+    local record told_so_far
+    told_so_far=$(for record in "$records"/told.*; do
+        "$python" "$told" --answers "$record"
+    done | awk -v answer="$1" '$3 == answer { sum += $1 } END { print sum + 0 }')
+    ((told_so_far >= $2))
+}
+
+# Those that are to go on for as long as the test needs have no end of their own.
+endless=1000000000
+
+end_scribes() {
+    kill -TERM "${started[@]}"
+    finish
+}
+
 nobody_was_told() { # ERRNO
     ! some_scribe_was_told "$1"
 }
@@ -115,24 +132,24 @@ writers_are_answered_as_without_the_shim_on_a_full_ext4() { same_answers_on_a_fu
 # Four scribes over several times in which there is no space, with rotation and compression under way.
 a_full_disk_loses_nothing() { # KIND [,KEY=VALUE]...
     local id round
-    new_disk "$1" 2048 "max_bytes=64K,compress=gzip${2-}"
+    new_disk "$1" 8192 "max_bytes=64K,compress=gzip${2-}"
     watch_live_path "$log"
     for id in 1 2 3 4; do
-        start_scribe "$id" 2000 800 2>>"$records/said"
+        start_scribe "$id" $endless 400 2>>"$records/said"
     done
     wait_until test -e "$log"
     for round in 1 2 3; do
         wait_until archives_are_at_least $((round * 2))
         fill_disk
-        wait_until some_scribe_was_told ENOSPC
-        sleep 0.2
+        wait_until scribes_were_told ENOSPC $((round * 2))
         free_disk
     done
-    finish
+    wait_until archives_are_at_least 10
+    end_scribes
     stop_watching
     settle
     no_archive_is_plain
-    account_of_scribes --min-rotations 15 --min-errors 3
+    account_of_scribes --min-rotations 10 --min-errors 6
     end_disk
 }
 
@@ -195,10 +212,10 @@ programs_that_start_on_a_full_ext4_rotate_when_space_returns() { a_start_on_a_fu
 
 without_inodes_lines_go_on_into_the_same_file_until_there_are_some() {
     local id archived
-    new_disk tmpfs-inodes 100 max_bytes=16K
+    new_disk tmpfs-inodes 1000 max_bytes=16K
     watch_live_path "$log"
     for id in 1 2; do
-        start_scribe "$id" 5000 1000 2>>"$records/said"
+        start_scribe "$id" $endless 400 2>>"$records/said"
     done
     wait_until archives_are_at_least 2
     fill_inodes
@@ -207,7 +224,8 @@ without_inodes_lines_go_on_into_the_same_file_until_there_are_some() {
     free_inodes
     wait_until archives_are_at_least $((archived + 2))
     wait_until grep -q "^mplogshim: rotate_recovered log=$log" "$records/said"
-    finish
+    wait_until archives_are_at_least 11
+    end_scribes
     stop_watching
     nobody_was_told ENOSPC
     settle
@@ -217,16 +235,17 @@ without_inodes_lines_go_on_into_the_same_file_until_there_are_some() {
 
 without_an_inode_for_the_lock_file_lines_are_written() {
     local id
-    new_disk tmpfs-inodes 20 max_bytes=16K
+    new_disk tmpfs-inodes 1000 max_bytes=16K
     touch "$log"
     fill_inodes
     for id in 1 2; do
-        start_scribe "$id" 3000 1000 2>>"$records/said"
+        start_scribe "$id" $endless 400 2>>"$records/said"
     done
     wait_until test -s "$log"
     free_inodes
     wait_until test -e "$directory/.app.log.lock"
-    finish
+    wait_until archives_are_at_least 4
+    end_scribes
     nobody_was_told ENOSPC
     settle
     account_of_scribes --min-rotations 3
