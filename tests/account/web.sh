@@ -17,7 +17,7 @@ new_web_log() { # [KEY=VALUE,...]
     log=$directory/access.log
     rules="$directory/*.log,$1"
     messages=$prefix/messages
-    started=() server= sent=() next_writer=11
+    started=() sent=() server='' next_writer=11
     trap end_started EXIT
     mkdir -p "$prefix/etc" "$prefix/run" "$prefix/var/log"
     install -d -m "$directory_mode" -o root -g adm "$directory"

