@@ -40,7 +40,6 @@ FRAMES = $(if $(filter %/log_record.o %/log_lockless.o,$@),-fno-omit-frame-point
 DEFINES = -D_GNU_SOURCE -Iinclude -Ishim
 SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 sanitizer = $(if $(SANITIZE),$(BUILD)/tests/sanitize/options.o)
-DEFINES += $(if $(SANITIZE),-DTEST_SECONDS=120)
 # No builtins and no fortified headers: this library defines the functions that those would redirect.
 COMPILE = $(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(FRAMES) $(DEFINES) $(SANITIZERS) -U_FORTIFY_SOURCE -MMD -MP
 # A write passes through a dozen small functions of as many files: with gcc they become a few (40 ns of 2,800). The

@@ -300,7 +300,7 @@ static void taken_over_by_another(void)
     wanted = "mine\none\n";
     double begun = raw_seconds();
     CHECK(wait_until(is_written));
-    CHECK(raw_seconds() - begun < 3);
+    CHECK(raw_seconds() - begun < STALLED);
 }
 
 static void taken_over_by_settle(void)

@@ -252,12 +252,15 @@ static void redirected(void)
         int fd = raw_open("app.log", O_WRONLY | O_APPEND | O_CREAT);
         raw_syscall(SYS_dup3, fd, 1, 0);
         execlp("setpriv", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c",
-               "for i in 1 2 3 4 5 6 7 8 9; do echo \"a line of twenty $i..\"; sleep 0.1; done", NULL);
+               "i=0; while [ $i -lt 9 ] || ! [ -e app.log.1 ]; do i=$((i + 1)); echo a line of twenty $((i % 10))..;"
+               "[ $i -lt 250 ] || exit; sleep 0.1; done; exit $i",
+               NULL);
         _exit(127);
     }
-    CHECK_EQUAL(exit_status(child), 0);
+    int lines = WEXITSTATUS(exit_status(child));
+    CHECK(lines >= 9 && lines < 250);
     CHECK(archives("app.log") >= 1);
-    CHECK_EQUAL(strlen(history("app.log")), 9 * 21);
+    CHECK_EQUAL(strlen(history("app.log")), (size_t)lines * 21);
     CHECK_EQUAL(messages("mplogshim"), 0);
 }
 
@@ -272,7 +275,7 @@ static void there_and_back(void)
             test_fail(__LINE__, "errno %d", errno);
         }
     }
-    CHECK(raw_seconds() - begun < 2);
+    CHECK(raw_seconds() - begun < STALLED);
     CHECK(wait_until(has_keeper));
 }
 

@@ -385,7 +385,7 @@ static void renamed_over(void)
     int fresh = open("app.log.new", O_WRONLY | O_CREAT | O_APPEND, 0644);
     write_text(fresh, "new one\n");
     CHECK_EQUAL(rename("app.log.new", "app.log"), 0);
-    for (double end = raw_seconds() + 5; raw_seconds() < end && !is_on(fd, "app.log"); raw_pause()) {
+    for (double end = raw_seconds() + STALLED; raw_seconds() < end && !is_on(fd, "app.log"); raw_pause()) {
         write_text(fd, "x\n");
     }
     CHECK(is_on(fd, "app.log"));

@@ -15,7 +15,7 @@
 
 extern char **environ;
 
-enum { OUTSIDE_SECONDS = 10 };
+enum { OUTSIDE_SECONDS = 60 };
 
 /* The command beside the library, "" without one; and an environment in which it runs without the library. */
 static char outside_command[PATH_MAX];

@@ -248,7 +248,7 @@ static void make_children(pid_t (*const ways[])(void), int count, int times)
         if (child != 0) {
             CHECK_EQUAL(exit_status(child), 0);
         }
-        if (raw_seconds() - begun > 4) {
+        if (raw_seconds() - begun > STALLED) {
             test_fail(__LINE__, "way %d: had to wait", i % count);
         }
         acknowledged[writer] = i / count + 1;

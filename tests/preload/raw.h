@@ -153,6 +153,13 @@ static inline double raw_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/*
+ * In seconds: who takes longer than STALLED waits for a lock that is never given back. Tests have a lock_timeout that
+ * is longer still, so that nothing else, on the busiest machine, can be taken for that.
+ */
+#define STALLED           20.0
+#define TEST_LOCK_TIMEOUT "60s"
+
 static inline void raw_pause(void)
 {
     struct timespec millisecond = {0, 1000000};

@@ -185,19 +185,27 @@ static void empty_files_are_not_rotated_at_a_boundary(void)
     CHECK_TEXT(content("app.log"), "of today\n");
 }
 
+/* By the lock file: while archives get their names, one may be counted twice. */
+static int rotations(void)
+{
+    struct stat status;
+    return raw_stat(".app.log.lock", &status) ? (int)status.st_size - 4096 : 0;
+}
+
 /* A boundary passes while two processes write: one file for each second at most, nothing lost. */
 static void boundaries_of_seconds(void)
 {
     char text[32];
     size_t length = 0;
     int fd = open_log("app.log");
-    for (double end = raw_seconds() + 2.5; raw_seconds() < end; raw_pause()) {
+    time_t begun = time(NULL);
+    for (double end = raw_seconds() + 2.5; raw_seconds() < end || rotations() < 2; raw_pause()) {
         snprintf(text, sizeof text, "%zu\n", length);
         write_text(fd, text);
         length += strlen(text);
     }
     CHECK(archives("app.log") >= 2);
-    CHECK(archives("app.log") <= 4);
+    CHECK(archives("app.log") <= (size_t)(time(NULL) - begun));
     CHECK_EQUAL(strlen(history("app.log")), length);
 }
 

@@ -52,6 +52,7 @@ static void child_environment(const char *directory, size_t snippet, size_t situ
     snprintf(value, sizeof value, "%s/app.log;%s/made-*", directory, directory);
     setenv("MPLOGSHIM_LOGS", value, 1);
     setenv("MPLOGSHIM_MAX_BYTES", "1000", 1);
+    setenv("MPLOGSHIM_LOCK_TIMEOUT", TEST_LOCK_TIMEOUT, 1);
     snprintf(value, sizeof value, "%s/messages", directory);
     setenv("MPLOGSHIM_DIAG", value, 1);
     enum context context = situations[situation].context;
