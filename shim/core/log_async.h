@@ -47,6 +47,12 @@ int log_async_empty_all(void);
  */
 void log_async_leave(void);
 
+/* The same before an exec. Other threads, which it ends, make none anew for a second, or until it is said to have
+ * failed.
+ */
+void log_async_before_exec(void);
+void log_async_exec_failed(void);
+
 /* Set at start: why there is never a buffer, or NULL. */
 extern const char *log_async_refused;
 

@@ -15,6 +15,7 @@ static const int64_t RETRY = 60 * (int64_t)SECOND;
 
 atomic_bool log_async_used;
 const char *log_async_refused;
+static _Atomic int64_t none_before; /* monotonic nanoseconds: not before, a buffer is made */
 
 static void tell(struct log *log, const char *what, const char *why)
 {
@@ -38,11 +39,23 @@ static int make_ring(struct log *log)
     return error;
 }
 
+/* With the log's mutex held. From here on, who writes comes to that mutex. */
+static void leave_locked(struct log *log)
+{
+    struct log_async *async = log->async;
+    ring_close(&async->own.ring);
+    async->open = false;
+    if (log_async_drain(log, NULL, &async->own, DRAIN_ALL, true) == 0 && ring_used(&async->own.ring) == 0) {
+        log_ring_remove(log, &async->own);
+        async->removed = true;
+    }
+}
+
 __attribute__((noinline)) bool log_async_make(struct log *log)
 {
     struct log_async *async = log->async;
     int64_t now = sys_now(CLOCK_MONOTONIC_COARSE);
-    if (now < async->retry_at || sys_confined || guard_foreign_process()) {
+    if (now < async->retry_at || now < none_before || sys_confined || guard_foreign_process()) {
         return false;
     }
     if (log_async_refused != NULL) {
@@ -64,24 +77,12 @@ __attribute__((noinline)) bool log_async_make(struct log *log)
     } else {
         async->retry_at = now + RETRY;
         if (async->own.ring.page != NULL && !async->removed) {
-            ring_close(&async->own.ring);
+            leave_locked(log);
         }
         tell(log, step, diag_errno(error));
     }
     sys_signals_resume(before);
     return error == 0;
-}
-
-/* With the log's mutex held. From here on, who writes comes to that mutex. */
-static void leave_locked(struct log *log)
-{
-    struct log_async *async = log->async;
-    ring_close(&async->own.ring);
-    async->open = false;
-    if (log_async_drain(log, NULL, &async->own, DRAIN_ALL, true) == 0 && ring_used(&async->own.ring) == 0) {
-        log_ring_remove(log, &async->own);
-        async->removed = true;
-    }
 }
 
 static void leave(struct log *log)
@@ -98,6 +99,17 @@ void log_async_leave(void)
     if (log_async_used && !guard_foreign_process()) {
         log_visit(leave);
     }
+}
+
+void log_async_before_exec(void)
+{
+    none_before = sys_now(CLOCK_MONOTONIC_COARSE) + SECOND;
+    log_async_leave();
+}
+
+void log_async_exec_failed(void)
+{
+    none_before = 0;
 }
 
 __attribute__((noinline)) void log_async_end(struct log *log)
@@ -148,5 +160,6 @@ void log_async_forked(void)
 {
     log_visit(forget);
     log_async_used = false;
+    none_before = 0;
     log_async_thread_forked();
 }

@@ -286,6 +286,7 @@ struct writer *log_attach_duplicate(const struct writer *from, int fd)
                                 .group = from->group,
                                 .appends = from->appends,
                                 .shows_append = from->shows_append,
+                                .synchronous = from->synchronous,
                                 .device = status.st_dev,
                                 .inode = status.st_ino,
                                 .generation = -1,

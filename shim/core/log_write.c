@@ -177,10 +177,12 @@ static ssize_t write_as_writer(struct log *log, struct writer *writer, int fd, c
     ssize_t result = -ESTALE;
     if (writer->log == log && writer->fd == fd) {
         off_t position = offset >= 0 ? sys.lseek(fd, 0, SEEK_CUR) : -1;
+        bool behind = writer->behind;
         result = write_locked(log, writer, vector, count, flags, hold);
         writer->held_aside = offset >= 0;
         if (position >= 0) {
             sys.lseek(fd, position, SEEK_SET);
+            writer->behind = behind;
         }
     }
     log_unlock(log);
@@ -201,6 +203,9 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
         ssize_t put = log_async_put(log, writer, fd, vector, count, offset, flags, hold);
         if (put != -EAGAIN) {
             return put;
+        }
+        if (offset >= 0) {
+            log_async_empty(log); /* now the position is where the writes before have moved it to */
         }
     }
     ssize_t result;

@@ -57,6 +57,7 @@ int descriptor_empty_all(void);
 
 /* The same at the end of the process, or before it becomes another program: and the buffers are gone. */
 void descriptor_leave(void);
+void descriptor_before_exec(void);
 
 /* What waits in the buffer of the log is written out, and no unfinished line is cut. */
 void descriptor_drain(int fd);

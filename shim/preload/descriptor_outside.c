@@ -53,6 +53,16 @@ void descriptor_stop_thread(void)
     errno = saved;
 }
 
+void descriptor_before_exec(void)
+{
+    struct rare rare;
+    descriptor_release_all();
+    if (rare_enter(&rare)) {
+        log_async_before_exec();
+        rare_leave(&rare);
+    }
+}
+
 void descriptor_keep(void)
 {
     struct rare rare;

@@ -8,6 +8,7 @@
 #include "stdio.h"
 
 #include "core/diag.h"
+#include "core/guard.h"
 #include "core/own.h"
 #include "core/sys_call.h"
 
@@ -131,8 +132,8 @@ static long install_filter(long operation, unsigned long flags, long argument)
 
 /*
  * Some runtimes close by number (libuv's uv__close_nocancel), libseccomp installs filters so, and threads change their
- * user so: what closes or replaces a descriptor or gives up privileges is heard here as well. Every other system call
- * is left to itself.
+ * user so: what closes or replaces a descriptor, gives up privileges or ends is heard here as well. Every other system
+ * call is left to itself.
  */
 EXPORT long syscall(long number, ...)
 {
@@ -154,6 +155,12 @@ EXPORT long syscall(long number, ...)
         return close((int)a[0]);
     case SYS_close_range:
         return close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]);
+    case SYS_exit_group:
+        _exit((int)a[0]);
+    case SYS_exit:
+        guard_abandon();
+        descriptor_stop_thread(); /* with it, a process would live on that has no other */
+        return real.syscall(number, a[0]);
     case SYS_dup3:
         return dup3((int)a[0], (int)a[1], (int)a[2]);
 #ifdef SYS_dup2
@@ -339,6 +346,9 @@ EXPORT int login_tty(int fd)
 
 EXPORT int daemon(int no_chdir, int no_close)
 {
+    int saved = errno;
+    descriptor_leave(); /* libc ends the parent past the library */
+    errno = saved;
     if (no_close == 0) {
         forget_standard();
     }

@@ -8,6 +8,7 @@
 #include "process.h"
 
 #include "core/guard.h"
+#include "core/log_async.h"
 
 #include <alloca.h>
 #include <sys/prctl.h>
@@ -30,10 +31,18 @@ static void write_out_and_settle(bool ends)
         if (ends && !guard_foreign_process()) {
             descriptor_hold_nothing(true);
         }
-        descriptor_leave();
+        ends ? descriptor_leave() : descriptor_before_exec();
         descriptor_settle();
         errno = saved;
     }
+}
+
+static int exec_failed(int result)
+{
+    if (!descriptor_foreign_memory()) {
+        log_async_exec_failed();
+    }
+    return result;
 }
 
 /* The end comes from wherever the thread is: a signal handler that interrupted the shim included. */
@@ -69,37 +78,37 @@ EXPORT pid_t _Fork(void)
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
 {
     write_out_and_settle(false);
-    return real.execve(path, arguments, environment);
+    return exec_failed(real.execve(path, arguments, environment));
 }
 
 EXPORT int execv(const char *path, char *const arguments[])
 {
     write_out_and_settle(false);
-    return real.execv(path, arguments);
+    return exec_failed(real.execv(path, arguments));
 }
 
 EXPORT int execvp(const char *file, char *const arguments[])
 {
     write_out_and_settle(false);
-    return real.execvp(file, arguments);
+    return exec_failed(real.execvp(file, arguments));
 }
 
 EXPORT int execvpe(const char *file, char *const arguments[], char *const environment[])
 {
     write_out_and_settle(false);
-    return real.execvpe(file, arguments, environment);
+    return exec_failed(real.execvpe(file, arguments, environment));
 }
 
 EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
 {
     write_out_and_settle(false);
-    return real.fexecve(fd, arguments, environment);
+    return exec_failed(real.fexecve(fd, arguments, environment));
 }
 
 EXPORT int execveat(int directory, const char *path, char *const arguments[], char *const environment[], int flags)
 {
     write_out_and_settle(false);
-    return real.execveat(directory, path, arguments, environment, flags);
+    return exec_failed(real.execveat(directory, path, arguments, environment, flags));
 }
 
 /* Collects the arguments of the variadic forms into a vector on the stack, as libc does: they may run in a vfork child.

@@ -231,10 +231,28 @@ static void end_by_thread(void)
     pthread_join(thread, NULL);
 }
 
+static void end_by_call(void)
+{
+    syscall(SYS_exit_group, 0);
+}
+
+static void end_thread_by_call(void)
+{
+    syscall(SYS_exit, 0);
+}
+
+static void end_by_daemon(void)
+{
+    if (daemon(1, 1) == 0) {
+        raw_syscall(SYS_exit_group, 0);
+    }
+}
+
 static void ended(void)
 {
-    static void (*const ways[])(void) = {end_by_exit,        end_by_under_exit, end_by_quick_exit,
-                                         end_by_main_thread, end_by_thread,     end_by_exec};
+    static void (*const ways[])(void) = {end_by_exit,        end_by_under_exit,  end_by_quick_exit,
+                                         end_by_main_thread, end_by_thread,      end_by_exec,
+                                         end_by_call,        end_thread_by_call, end_by_daemon};
     for (size_t i = 0; i < TEST_COUNT(ways); i++) {
         wanted = "one\ntwo\n";
         pid_t child = fork();
@@ -249,6 +267,40 @@ static void ended(void)
         CHECK_EQUAL(unlink("app.log"), 0);
     }
     CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
+static atomic_bool writers_stop;
+
+static void *write_until_stopped(void *writer)
+{
+    int fd = open("app.log", O_WRONLY | O_APPEND);
+    while (!writers_stop) {
+        write_text(fd, "of a thread\n");
+    }
+    close(fd);
+    return writer;
+}
+
+static void exec_among_threads(void)
+{
+    enum { TIMES = 8, THREADS = 3 };
+    pthread_t thread;
+    for (int i = 0; i < TIMES; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            waiting();
+            for (int j = 0; j < THREADS; j++) {
+                pthread_create(&thread, NULL, write_until_stopped, NULL);
+            }
+            for (double end = raw_seconds() + 0.01; raw_seconds() < end;) {
+                raw_pause();
+            }
+            end_by_exec();
+        }
+        CHECK_EQUAL(exit_status(child), 0);
+        CHECK(no_ring_is_there());
+        CHECK_EQUAL(unlink("app.log"), 0);
+    }
 }
 
 static void an_exec_that_fails(void)
@@ -363,6 +415,45 @@ static void synchronous_descriptors(void)
     }
 }
 
+static void duplicates_of_synchronous_descriptors(void)
+{
+    int fd = open("app.log", O_WRONLY | O_CREAT | O_APPEND | O_DSYNC, 0644);
+    write_text(dup(fd), "one\n");
+    CHECK_TEXT(content("app.log"), "one\n");
+    write_text(fcntl(fd, F_DUPFD, 50), "two\n");
+    CHECK_TEXT(content("app.log"), "one\ntwo\n");
+}
+
+/* The position is where the program's own writes have moved it to. */
+static void written_aside(void)
+{
+    int fd = open("app.log", O_RDWR | O_CREAT | O_APPEND, 0644);
+    CHECK_EQUAL(pwrite(fd, "one\n", 4, 0), 4);
+    CHECK_TEXT(content("app.log"), "");
+    CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 0);
+    write_text(fd, "two\n");
+    CHECK_EQUAL(pwrite(fd, "three\n", 6, 0), 6);
+    CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 8);
+    CHECK_TEXT(content("app.log"), "one\ntwo\nthree\n");
+}
+
+/* Not root.s: the limit is not one for root. */
+static void without_a_thread(void)
+{
+    enum { NOBODY = 65534 };
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    CHECK_EQUAL(chmod(test_directory, 0777), 0);
+    CHECK_EQUAL(setuid(NOBODY), 0);
+    CHECK_EQUAL(setrlimit(RLIMIT_NPROC, &none), 0);
+    int fd = open_log("app.log");
+    write_text(fd, "one\n");
+    write_text(fd, "two\n");
+    CHECK_TEXT(content("app.log"), "one\ntwo\n");
+    CHECK(no_ring_is_there());
+    CHECK_EQUAL(messages("is written synchronously, in spite of async=1: no thread: EAGAIN"), 1);
+    CHECK_EQUAL(messages("mplogshim"), 1);
+}
+
 static void without_room(void)
 {
     struct rlimit limit = {.rlim_cur = 65536, .rlim_max = RLIM_INFINITY};
@@ -429,18 +520,6 @@ static void another_user(void)
     CHECK(status != NULL && strstr(status, "Uid:\t65534\t65534\t65534\t65534\n") != NULL);
     CHECK_EQUAL(fsync(fd), 0);
     CHECK_TEXT(content("app.log"), "one\ntwo\nthree\n");
-}
-
-static atomic_bool writers_stop;
-
-static void *write_until_stopped(void *writer)
-{
-    int fd = open("app.log", O_WRONLY | O_APPEND);
-    while (!writers_stop) {
-        write_text(fd, "of a thread\n");
-    }
-    close(fd);
-    return writer;
 }
 
 static int threads_of_root(void)
@@ -668,6 +747,8 @@ int main(int count, char **arguments)
         {"all_that_looks_at_the_log_or_shares_it_finds_it_complete", WAITS, emptied, NULL, NULL},
         {"a_flushed_stream_leaves_its_lines_in_the_buffer", WAITS, a_flushed_stream, NULL, NULL},
         {"every_end_of_the_process_empties_and_removes_the_buffer", WAITS, ended, NULL, NULL},
+        {"no_thread_makes_a_buffer_while_another_executes_a_program", "app.log,async=1", exec_among_threads, NULL,
+         NULL},
         {"after_an_exec_that_fails_there_is_a_new_buffer", WAITS, an_exec_that_fails, NULL, NULL},
         {"the_next_process_takes_over_what_a_killed_one_left", WAITS, taken_over_by_the_next, NULL, NULL},
         {"another_process_takes_it_over_within_a_second", WAITS, taken_over_by_another, NULL, NULL},
@@ -675,6 +756,9 @@ int main(int count, char **arguments)
         {"what_strangers_name_like_a_buffer_is_left_alone", WAITS, strange_rings, NULL, NULL},
         {"large_files_of_noise_are_not_read", WAITS, large_noise, NULL, NULL},
         {"descriptors_that_synchronise_are_synchronous", WAITS, synchronous_descriptors, NULL, NULL},
+        {"so_are_their_duplicates", WAITS, duplicates_of_synchronous_descriptors, NULL, NULL},
+        {"writes_at_an_offset_do_not_move_the_position", WAITS, written_aside, NULL, NULL},
+        {"without_a_thread_writing_is_synchronous_and_there_is_no_buffer", WAITS, without_a_thread, NULL, NULL},
         {"without_room_for_the_buffer_writing_is_synchronous", WAITS, without_room, NULL, NULL},
         {"the_thread_has_a_name_and_no_signals_and_is_not_inherited", WAITS, the_thread, NULL, NULL},
         {"no_thread_keeps_the_user_that_the_process_gave_up", WAITS, another_user, NULL, NULL},
