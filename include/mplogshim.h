@@ -18,7 +18,8 @@
  *                     generation up to which archives are settled), failed= (errno of what last kept them from being
  *                     settled, 0: nothing), record= (generation, offset and length of the last record that was about to
  *                     cross a page of the file), keeper= (number of the keeper's socket), asked= (written by a process
- *                     that cannot rotate, for the keeper), rings= (whether there may be buffers of async=1; 0: none),
+ *                     that cannot rotate, for the keeper), rings= (0: there are no buffers of async=1; else when they
+ *                     were last looked at, milliseconds of the monotonic clock, times 2^20, plus by whom: 20 bits),
  *                     batch= (the number of the buffer that the last such record came from), and from byte 1024
  *                     on the policy: one line of 32 bytes for each of its keys, in the words of the configuration,
  *                     padded with blanks

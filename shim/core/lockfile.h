@@ -52,8 +52,9 @@ int lockfile_advance(const struct lockfile *lockfile, int64_t generation);
 
 /*
  * When the live file was begun (seconds of the epoch); the generation up to which archives are settled; errno of what
- * last kept them from it, 0 if nothing did; the number of the keeper's socket (borrow.h); whether there may be buffers
- * of async=1, and the number of the one whose batch was announced last (lockfile_announce).
+ * last kept them from it, 0 if nothing did; the number of the keeper's socket (borrow.h); 0 if there are no
+ * buffers of async=1, else when they were looked at, and the number of the one whose batch was announced last
+ * (lockfile_announce).
  */
 enum lockfile_field {
     LOCKFILE_BEGUN,

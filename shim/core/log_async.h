@@ -66,6 +66,9 @@ bool log_async_mend(struct log *log, struct writer *writer, off_t *size);
 /* Writes what is in the buffers of dead processes. With no lock held, inside the guard. */
 void log_async_take_over(struct log *log);
 
+/* The same once a second: unless another process of this user's has done so a moment ago. */
+void log_async_look_for_dead(struct log *log);
+
 /* In a fork child: the buffers are the parent's. */
 void log_async_forked(void);
 

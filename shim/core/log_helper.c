@@ -260,7 +260,7 @@ static __attribute__((noinline)) void do_work(struct log *log)
         if (log->path_hash != 0 && has_work(log) && !sys_confined) {
             start_programs(log);
             if (atomic_exchange(&log->sees_rings, false)) {
-                log_async_take_over(log);
+                log_async_look_for_dead(log);
             }
             if (log->unsettled) {
                 start_helper(log);

@@ -62,8 +62,8 @@ static bool fits(const struct log *log, size_t length)
  */
 bool lockless_write(struct writer *writer, int fd, const struct iovec *vector, int count, ssize_t *written)
 {
-    struct log *log = writer->log;
-    if (!log->lockless || log->trouble[TROUBLE_WRITE] || writer->fd != fd || writer_held(writer) > 0 ||
+    struct log *log = writer->log; /* NULL: another thread has just closed the descriptor */
+    if (log == NULL || !log->lockless || log->trouble[TROUBLE_WRITE] || writer->fd != fd || writer_held(writer) > 0 ||
         __atomic_load_n(&writer->midline, __ATOMIC_RELAXED) > 0 || !record_ends_in_newline(vector, count)) {
         return false;
     }

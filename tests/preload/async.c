@@ -355,6 +355,39 @@ static void taken_over_by_another(void)
     CHECK(raw_seconds() - begun < STALLED);
 }
 
+/* What the lock file says when somebody has just looked for buffers of the dead. */
+static void look_as_another(void)
+{
+    struct timespec now;
+    char field[64];
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long long look = (now.tv_sec * 1000LL + now.tv_nsec / 1000000) << 20 | (geteuid() & 0xfffff);
+    int length = snprintf(field, sizeof field, "rings=%+025lld\n", look);
+    int fd = raw_open(in_directory(".app.log.lock"), O_WRONLY);
+    raw_syscall(SYS_pwrite64, fd, field, length, 224);
+    raw_syscall(SYS_close, fd);
+}
+
+static void left_to_another(void)
+{
+    int fd = open_log("app.log");
+    write_text(fd, "mine\n");
+    CHECK_EQUAL(fsync(fd), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        write_text(fd, "one\n");
+        look_as_another();
+        raw_syscall(SYS_kill, raw_syscall(SYS_getpid), SIGKILL);
+    }
+    exit_status(child);
+    for (double end = raw_seconds() + 1.5; raw_seconds() < end; raw_pause()) {
+        look_as_another();
+    }
+    CHECK_TEXT(content("app.log"), "mine\n");
+    wanted = "mine\none\n";
+    CHECK(wait_until(is_written)); /* once nobody looks any more */
+}
+
 static void taken_over_by_settle(void)
 {
     killed_writer();
@@ -752,6 +785,7 @@ int main(int count, char **arguments)
         {"after_an_exec_that_fails_there_is_a_new_buffer", WAITS, an_exec_that_fails, NULL, NULL},
         {"the_next_process_takes_over_what_a_killed_one_left", WAITS, taken_over_by_the_next, NULL, NULL},
         {"another_process_takes_it_over_within_a_second", WAITS, taken_over_by_another, NULL, NULL},
+        {"of_many_processes_one_looks_for_all", WAITS, left_to_another, NULL, NULL},
         {"settle_takes_it_over", WAITS, taken_over_by_settle, NULL, NULL},
         {"what_strangers_name_like_a_buffer_is_left_alone", WAITS, strange_rings, NULL, NULL},
         {"large_files_of_noise_are_not_read", WAITS, large_noise, NULL, NULL},

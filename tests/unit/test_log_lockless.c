@@ -1,6 +1,8 @@
 /* One log with lock=rotate: what is written without the file lock, and what is looked at once for each tick. */
 #include "log_scene.h"
 
+#include "../../shim/core/log_lockless.h"
+
 #include <linux/magic.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -273,6 +275,22 @@ static void an_error_of_the_write_is_told_and_ends(void **state)
     assert_history(4);
 }
 
+/* A thread has found the descriptor's writer, and then another one closes it. */
+static void who_closes_while_another_writes_does_not_end_the_process(void **state)
+{
+    (void)state;
+    begin(1000);
+    ssize_t written;
+    const struct iovec line = {.iov_base = (char[]){"line\n"}, .iov_len = 5};
+    assert_true(guard_enter());
+    log_detach(scene.writer);
+    assert_false(lockless_write(scene.writer, scene.fd, &line, 1, &written));
+    guard_leave();
+    scene.writer = scene_attach_descriptor(&scene, scene.fd);
+    assert_true(scene_write_lines(&scene, 1, 1));
+    assert_history(1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(where_appending_is_not_atomic_every_write_is_locked_and_that_is_said_once,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(an_error_of_the_write_is_told_and_ends, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_closes_while_another_writes_does_not_end_the_process, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
