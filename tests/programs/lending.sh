@@ -86,10 +86,11 @@ a_slow_keeper_from_under_which_log_and_lock_file_are_taken_away_loses_nothing() 
     tracer=$!
     for ((i = 1; i <= 15; i++)); do
         ((i % 2)) || mv "$log" "$directory/moved.$i.app.log"
-        ((i % 3)) || rm "$directory/.app.log.lock"
+        ((i % 3)) || rm -f "$directory/.app.log.lock"
         sleep 0.2
         wait_until test -s "$log"
     done
+    wait_until test -e "$directory/.app.log.lock"
     echo >"$enough"
     finish
     kill "$tracer" 2>/dev/null || true # it ends with the keeper
