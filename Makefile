@@ -34,7 +34,7 @@ MACHINE := $(shell $(CC) -dumpmachine)
 HARDENING = -fstack-protector-strong -fstack-clash-protection $(if $(filter x86_64%,$(MACHINE)),-fcf-protection=full)
 # For the command alone, unless it is built for a sanitizer or without optimisation.
 FORTIFY = $(if $(SANITIZE),,$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2))
-# Where sys_hot_return moves the stack pointer, profilers find the callers by the frame pointer. Elsewhere it would take
+# Where sys_hot_steady moves the stack pointer, profilers find the callers by the frame pointer. Elsewhere it would take
 # room on the small stacks of signal handlers.
 FRAMES = $(if $(filter %/log_record.o %/log_lockless.o,$@),-fno-omit-frame-pointer)
 DEFINES = -D_GNU_SOURCE -Iinclude -Ishim

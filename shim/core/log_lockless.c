@@ -73,7 +73,7 @@ bool lockless_write(struct writer *writer, int fd, const struct iovec *vector, i
         return false;
     }
     *written = sys_hot_writev(fd, vector, count);
-    sys_hot_return();
+    sys_hot_steady();
     if (*written != (ssize_t)total && log_lock(log) == 0) {
         struct record record = {.vector = vector, .count = count, .length = total, .whole = true, .cut = *written > 0};
         record.error = *written < 0 ? (int)*written : 0;

@@ -281,30 +281,39 @@ static bool may_write_at_once(const struct log *log, const struct writer *writer
 }
 
 /*
- * The most of all writes: the lock is free, the generation is the same, there is room, and the record stays within a
- * page of the file. All system calls of it are made from here (sys_hot.h). Anything else is left to the long way, which
- * begins where this has ended: perhaps the lock is held.
+ * The most of all writes: the generation is the same, and there is room. All system calls of it are made from here
+ * (sys_hot.h). Anything else is left to the long way, which begins where this has ended: the lock may be held.
+ *
+ * The lock is given back up to the end of the file, which needs no memory in the kernel, unlike that of one byte (100
+ * ns, and it could fail). A process that writes holds no other.
  */
 static __attribute__((noinline)) size_t write_at_once(struct log *log, struct writer *writer, struct record *record)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WRITE, .l_len = 1};
-    if (!may_write_at_once(log, writer, record) || sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock) != 0) {
+    if (!may_write_at_once(log, writer, record)) {
         return 0;
     }
-    log->locked = true;
+    sys_hot_steady();
+    if (sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock) == 0) {
+        log->locked = true;
+    } else if (log_lock_file(log) != 0 || !may_write_at_once(log, writer, record)) {
+        return 0; /* much may be different after a wait */
+    }
     if (sys_hot_lseek(log->lock.fd, 0, SEEK_END) != MPLOGSHIM_PAGE_SIZE + writer->generation) {
         return 0;
     }
     off_t size = sys_hot_lseek(writer->fd, 0, SEEK_END);
-    uint64_t used = (uint64_t)size % LOCKFILE_FILE_PAGE;
-    if (size <= 0 || used == 0 || used + record->length > LOCKFILE_FILE_PAGE ||
-        log_is_due(log, writer, size, record->length)) {
+    if (size <= 0 || log_may_be_torn(size) || log_is_due(log, writer, size, record->length)) {
         return 0;
+    }
+    if ((uint64_t)size % LOCKFILE_FILE_PAGE + record->length > LOCKFILE_FILE_PAGE) {
+        lockfile_announce(&log->lock, writer->generation, size, (int64_t)record->length);
     }
     ssize_t written = sys_hot_writev(writer->fd, record->vector, record->count);
     lock.l_type = F_UNLCK;
+    lock.l_len = 0;
     sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock);
-    sys_hot_return();
+    sys_hot_steady();
     log->locked = false;
     record->error = written < 0 ? (int)written : written == 0 ? -ENOSPC : 0;
     record->cut = written > 0 && (size_t)written < record->length && (size_t)written > record->held;
