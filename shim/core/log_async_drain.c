@@ -23,18 +23,6 @@ static void end_turn(struct log_async *async)
     }
 }
 
-/* What is left of a batch that was cut off comes first. */
-static int resume(struct log *log, struct log_ring *ring, struct writer *writer)
-{
-    if (__builtin_expect(ring->ring.page->intent.state == RING_NOTHING, 1)) {
-        return 0;
-    }
-    log_lock_file(log);
-    int error = log_ring_resume(log, ring, writer);
-    log_unlock_file(log);
-    return error;
-}
-
 /* By way of a descriptor of the program's, whose position stays where it is. 0 or -errno. */
 static int write_by(struct log *log, struct writer *writer, struct log_ring *ring, const struct ring_run *run)
 {
@@ -54,8 +42,11 @@ static int write_by(struct log *log, struct writer *writer, struct log_ring *rin
     return record.error != 0 ? record.error : written < 0 ? (int)written : 0;
 }
 
-/* Every descriptor of the program's is gone, behind the shim's back: by one of the shim's own. */
-static int write_by_own(struct log *log, struct log_ring *ring, const struct ring_run *run)
+/*
+ * Every descriptor of the program's is gone: by one of the shim's own. It cannot follow a rotation, so none is made.
+ * Takes the log's lock. 0 or -errno.
+ */
+static int open_own(struct log *log, struct writer *own)
 {
     struct stat status;
     program_locks_note(log);
@@ -63,23 +54,70 @@ static int write_by_own(struct log *log, struct log_ring *ring, const struct rin
     int fd = log_open_plain(log, O_WRONLY | O_APPEND);
     int error = fd < 0 ? fd : sys.fstat(fd, &status);
     if (error == 0) {
-        struct writer own = {.log = log,
-                             .fd = fd,
-                             .access = O_WRONLY,
-                             .device = status.st_dev,
-                             .inode = status.st_ino,
-                             .generation = lockfile_generation(&log->lock),
-                             .midline = 1 /* its descriptor cannot follow a rotation */};
-        log_ring_begin(log, ring, run, 0, run->length, &own, status.st_size);
-        ssize_t written = sys.writev(fd, run->vector, run->count);
-        log_ring_done(ring, run, run->length, written < 0 ? 0 : (size_t)written);
-        error = written < 0 ? (int)written : 0;
-    }
-    if (fd >= 0) {
+        *own = (struct writer){.log = log,
+                               .fd = fd,
+                               .access = O_WRONLY,
+                               .device = status.st_dev,
+                               .inode = status.st_ino,
+                               .generation = lockfile_generation(&log->lock),
+                               .midline = 1};
+    } else if (fd >= 0) {
         sys.close(fd);
+    }
+    return error;
+}
+
+static void close_own(struct log *log, const struct writer *own, int error)
+{
+    if (error == 0) {
+        sys.close(own->fd);
     }
     log_unlock_file(log);
     program_locks_take(log);
+}
+
+static __attribute__((noinline)) int write_by_own(struct log *log, struct log_ring *ring, const struct ring_run *run)
+{
+    struct writer own;
+    int opened = open_own(log, &own);
+    int error = opened;
+    if (error == 0) {
+        off_t end = sys.lseek(own.fd, 0, SEEK_END);
+        log_ring_begin(log, ring, run, 0, run->length, &own, end);
+        ssize_t written = sys.writev(own.fd, run->vector, run->count);
+        error = written < 0 ? (int)written : 0;
+        size_t done = written < 0 ? 0 : (size_t)written;
+        if (done > 0 && done < run->length && log->locked) {
+            done = log_ring_cut_back(ring, run, &own, end, done);
+            error = -ENOSPC;
+        }
+        log_ring_done(ring, run, run->length, done);
+    }
+    close_own(log, &own, opened);
+    return error;
+}
+
+static __attribute__((noinline)) int resume_by_own(struct log *log, struct log_ring *ring)
+{
+    struct writer own;
+    int opened = open_own(log, &own);
+    int error = opened == 0 ? log_ring_resume(log, ring, &own) : opened;
+    close_own(log, &own, opened);
+    return error;
+}
+
+/* What is left of a batch that was cut off comes first. */
+static int resume(struct log *log, struct log_ring *ring, struct writer *writer)
+{
+    if (__builtin_expect(ring->ring.page->intent.state == RING_NOTHING, 1)) {
+        return 0;
+    }
+    if (writer == NULL) {
+        return resume_by_own(log, ring);
+    }
+    log_lock_file(log);
+    int error = log_ring_resume(log, ring, writer);
+    log_unlock_file(log);
     return error;
 }
 
@@ -141,9 +179,8 @@ static int drain(struct log *log, struct writer *preferred, struct log_ring *rin
     int64_t deadline = 0;
     bool late = false;
     uint32_t end = ring_end(&ring->ring);
-    struct writer *any = next_writer(log, NULL);
     ring_tidy(&ring->ring);
-    int error = any == NULL ? 0 : resume(log, ring, any);
+    int error = resume(log, ring, next_writer(log, NULL));
     while (error == 0) {
         bool waits;
         if (ring_next(&ring->ring, end, log->policy.max_bytes, late, &run, &waits)) {

@@ -153,8 +153,7 @@ static off_t guard_pages(struct log *log, struct writer *writer, off_t size, siz
     if (used == 0 && size > 0 && writer->midline == 0 && lockfile_is_broken(&log->lock, writer->generation, size) &&
         !log_ends_in_newline(log, writer, size) && sys.lseek(writer->fd, 0, SEEK_END) == size) {
         const struct iovec newline = {.iov_base = (char[]){'\n'}, .iov_len = 1};
-        sys.writev(writer->fd, &newline, 1);
-        size++;
+        size += sys.writev(writer->fd, &newline, 1) == 1 ? 1 : 0;
     }
     if ((uint64_t)used + piece > LOCKFILE_FILE_PAGE) {
         lockfile_announce(&log->lock, writer->generation, size, (int64_t)piece);

@@ -500,6 +500,25 @@ static void without_room(void)
     CHECK_EQUAL(messages("mplogshim"), 1);
 }
 
+/* As by a full disk; and the last that is left of a descriptor is the buffer. */
+static void cut_off_when_closed(void)
+{
+    struct rlimit limit = {.rlim_cur = 6, .rlim_max = RLIM_INFINITY};
+    pid_t child = fork();
+    if (child == 0) {
+        int fd = waiting();
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &limit);
+        CHECK_ERROR(close(fd), EFBIG);
+        exit(0);
+    }
+    CHECK_EQUAL(exit_status(child), 0);
+    CHECK_TEXT(content("app.log"), "one\n");
+    settle("app.log");
+    CHECK_TEXT(content("app.log"), "one\ntwo\n");
+    CHECK(no_ring_is_there());
+}
+
 /* The shim's thread: its status, or NULL. Another thread of the program's would be one more. */
 static char *thread_status(void)
 {
@@ -794,6 +813,7 @@ int main(int count, char **arguments)
         {"writes_at_an_offset_do_not_move_the_position", WAITS, written_aside, NULL, NULL},
         {"without_a_thread_writing_is_synchronous_and_there_is_no_buffer", WAITS, without_a_thread, NULL, NULL},
         {"without_room_for_the_buffer_writing_is_synchronous", WAITS, without_room, NULL, NULL},
+        {"what_could_not_be_written_before_the_end_is_whole_afterwards", WAITS, cut_off_when_closed, NULL, NULL},
         {"the_thread_has_a_name_and_no_signals_and_is_not_inherited", WAITS, the_thread, NULL, NULL},
         {"no_thread_keeps_the_user_that_the_process_gave_up", WAITS, another_user, NULL, NULL},
         {"no_thread_keeps_the_user_while_others_write", "app.log,async=1,async_flush=1ms", another_user_of_many_threads,
