@@ -33,10 +33,19 @@ void guard_start(void (*forked)(void))
     home_pid = sys.getpid();
 }
 
+/*
+ * A handler may run in the parent while its thread is in vfork, before the child is made and after it is gone. A child
+ * in a new pid namespace may have any number, but no parent.
+ */
+static bool is_home(void)
+{
+    return !guard_thread.child_confined && sys.getpid() == home_pid && sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0) != 0;
+}
+
 bool guard_foreign_memory(void)
 {
 #ifdef __x86_64__ /* vfork.S tells */
-    return guard_thread.vfork_child != 0;
+    return guard_thread.vfork_child != 0 && !is_home();
 #else
     return *same_process == 1 && sys.getpid() != home_pid;
 #endif

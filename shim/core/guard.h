@@ -14,6 +14,7 @@ struct guard_thread {
     int inside;
     uintptr_t frame;         /* the stack address at which it entered */
     int vfork_child;         /* set by vfork (vfork.S) around the child's use of its parent's memory */
+    bool child_confined;     /* by a seccomp filter: it may not be asked for its number */
     uint32_t id;             /* gettid(), 0 until needed */
     int cancel_type;         /* what guard_leave puts back */
     void (*abandon)(void *); /* undoes what is held if the thread jumps out of the shim, or NULL */

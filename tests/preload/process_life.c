@@ -315,6 +315,62 @@ static void raw_writes(void)
     check_account(3, 0);
 }
 
+static void write_in_handler(int signal)
+{
+    (void)signal;
+    CHECK_EQUAL(write(log_fd, "of the handler\n", 15), 15);
+}
+
+static int of_other[2];
+static int to_other[2];
+
+/* Another process, which rotates when it is told to. */
+static pid_t start_other(void)
+{
+    CHECK_EQUAL(pipe(of_other), 0);
+    CHECK_EQUAL(pipe(to_other), 0);
+    pid_t other = fork();
+    if (other == 0) {
+        char told;
+        bool good = read(to_other[0], &told, 1) == 1;
+        write_text(log_fd, lines_of(1000, "of another process"));
+        _exit(good && write(of_other[1], "x", 1) == 1 ? 0 : 1);
+    }
+    return other;
+}
+
+static __attribute__((noinline)) void have_rotated_and_end(void)
+{
+    char done;
+    raw_syscall(SYS_write, to_other[1], "x", 1);
+    raw_syscall(SYS_read, of_other[0], &done, 1);
+    raw_syscall(SYS_kill, raw_syscall(SYS_getppid), SIGUSR1);
+    raw_syscall(SYS_exit_group, 0);
+}
+
+/*
+ * A signal that waits for the end of a vfork child finds the parent's thread still in vfork: it is no child's. If it
+ * followed a rotation as one, with nothing but the descriptor, that would count as a stranger's from then on.
+ */
+static void a_handler_at_the_end_of_a_vfork_child(void)
+{
+    signal(SIGUSR1, write_in_handler);
+    log_fd = open("app.log", O_WRONLY | O_CREAT, 0644);
+    write_text(log_fd, "before\n");
+    pid_t other = start_other();
+    pid_t child = vfork();
+    if (child == 0) {
+        have_rotated_and_end();
+    }
+    CHECK_EQUAL(exit_status(child), 0);
+    CHECK_EQUAL(exit_status(other), 0);
+    write_text(log_fd, "after\n");
+    const char *all = history("app.log");
+    CHECK(strlen(all) > 21);
+    CHECK_TEXT(all + strlen(all) - 21, "of the handler\nafter\n");
+    CHECK_EQUAL(fcntl(log_fd, F_GETFL) & O_APPEND, 0);
+}
+
 static int many(const char *variable, int otherwise)
 {
     return getenv(variable) != NULL ? atoi(getenv(variable)) : otherwise;
@@ -361,6 +417,8 @@ int main(int count, char **arguments)
         {"children_made_while_threads_write_lose_nothing", CROWD, children_while_threads_write, NULL, NULL},
         {"clones_lose_nothing", SMALL, clones_of_one_thread, NULL, NULL},
         {"clones_made_while_threads_write_lose_nothing", CROWD, clones_while_threads_write, NULL, NULL},
+        {"a_handler_at_the_end_of_a_vfork_child_is_its_parents", "app.log,max_bytes=1000",
+         a_handler_at_the_end_of_a_vfork_child, NULL, NULL},
         {"raw_writes_lose_nothing", SMALL, raw_writes, NULL, NULL},
         {"ten_thousand_short_lived_children_lose_nothing", "app.log,max_bytes=20K", short_lived_children, NULL, NULL},
     };

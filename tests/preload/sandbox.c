@@ -257,6 +257,28 @@ static void vfork_child_sandboxed(void)
     CHECK_EQUAL(archives("app.log"), 1);
 }
 
+/* The same, where asking for a process's number kills. */
+static void vfork_child_of_few_calls(void)
+{
+    struct sock_filter filter[16];
+    struct sock_fprog program = {.filter = filter};
+    unsigned short at = load_number(filter);
+    at = add_rule(filter, at, SYS_getpid, SECCOMP_RET_KILL_PROCESS);
+    at = add_rule(filter, at, SYS_getppid, SECCOMP_RET_KILL_PROCESS);
+    filter[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    program.len = at;
+    int fd = open_log("app.log");
+    pid_t child = vfork();
+    if (child == 0) {
+        bool good = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, 2, &program, 0, 0) == 0;
+        good = good && write(fd, "of the child\n", 13) == 13;
+        _exit(good ? 0 : 1);
+    }
+    CHECK_EQUAL(exit_status(child), 0);
+    write_text(fd, "of the parent\n");
+    CHECK_TEXT(content("app.log"), "of the child\nof the parent\n");
+}
+
 /* What loading a program and its own writing need; the library asks for more. */
 static const int of_a_plain_writer[] = {
     SYS_execve,          SYS_brk,        SYS_mmap,  SYS_mprotect,   SYS_munmap, SYS_openat,     SYS_read,
@@ -412,6 +434,7 @@ int main(int count, char **arguments)
         {"a_filter_for_all_threads_comes_between_their_writes", BYTES, threads_sandboxed_together, NULL, NULL},
         {"a_filter_of_one_thread_stops_no_other", BYTES, one_thread_sandboxed, NULL, NULL},
         {"a_filter_of_a_vfork_child_is_its_own", BYTES, vfork_child_sandboxed, NULL, NULL},
+        {"a_vfork_child_is_asked_for_nothing_behind_its_filter", BYTES, vfork_child_of_few_calls, NULL, NULL},
         {"a_filter_from_before_exec_that_refuses_lets_writes_through", BYTES, refused_before_exec, NULL, NULL},
         {"a_filter_from_before_exec_that_knows_no_calls_lets_writes_through", BYTES, unknown_before_exec, NULL, NULL},
         {"a_filter_from_before_exec_that_kills_need_not_allow_much", BYTES, killed_before_exec, NULL, NULL},

@@ -145,14 +145,29 @@ static void grandchild_is_told_too(void **state)
 static void child_in_the_memory_of_its_parent_stays_out(void **state)
 {
     (void)state;
-    guard_thread.vfork_child = 1;
-    assert_true(guard_foreign_memory());
-    assert_false(guard_enter());
-    guard_abandon();
+    guard_thread.vfork_child = 1; /* as vfork.S does */
+    pid_t child = vfork();
+    if (child == 0) {
+        bool stays_out = guard_foreign_memory() && !guard_enter();
+        guard_abandon();
+        _exit(!stays_out);
+    }
+    assert_int_equal(wait_for(child), 0);
     guard_thread.vfork_child = 0;
     assert_false(guard_foreign_memory());
     assert_true(guard_enter());
     guard_leave();
+}
+
+/* A handler that comes before there is a child, or after. */
+static void parent_around_a_vfork_is_no_child(void **state)
+{
+    (void)state;
+    guard_thread.vfork_child = 1;
+    assert_false(guard_foreign_memory());
+    assert_true(guard_enter());
+    guard_leave();
+    guard_thread.vfork_child = 0;
 }
 
 static int abandoned;
@@ -311,6 +326,7 @@ int main(void)
         TEST(fork_child_is_told_once_before_it_enters),
         TEST(grandchild_is_told_too),
         TEST(child_in_the_memory_of_its_parent_stays_out),
+        TEST(parent_around_a_vfork_is_no_child),
         TEST(thread_that_jumps_out_gives_back_what_it_holds),
         TEST(one_thread_at_a_time_has_the_lock),
         TEST(lock_that_is_held_is_waited_for_as_long_as_asked),
