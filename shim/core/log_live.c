@@ -100,12 +100,12 @@ void log_adopt(struct log *log, const struct writer *opener, int fd, const struc
     sys.close(fd);
     struct writer *first = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
     for (struct writer *writer = first; writer != NULL; writer = writer->next) {
+        if (!log_prove(writer)) {
+            continue; /* not this log's any more: its own next write finds that out */
+        }
         if (log_is_file(writer, live)) {
             writer->generation = generation;
             continue;
-        }
-        if (!log_prove(writer)) {
-            continue; /* not this log's any more: its own next write finds that out */
         }
         struct stat status;
         int other = open_as(log, writer);

@@ -102,6 +102,28 @@ static void fork_child_does_not_write_what_its_parent_holds(void **state)
     assert_history(2);
 }
 
+/*
+ * The kernel copies the descriptors of a fork child before its memory: that may know of a rotation by another thread in
+ * between, which moved one of the parent's descriptors but not the child's.
+ */
+static void descriptor_that_a_fork_child_has_from_before_a_rotation_is_found_out(void **state)
+{
+    struct stat live;
+    (void)state;
+    begin(10 * LINE_LENGTH + 15); /* the archive has room for what should not go there */
+    assert_true(scene_write_lines(&scene, 1, 3));
+    int other = open(scene.path.text, O_WRONLY | O_APPEND | O_CLOEXEC);
+    struct writer *behind = scene_attach_descriptor(&scene, other);
+    assert_int_equal(scene_other_process(&scene, 4, 11), 0);
+    assert_int_equal(stat(scene.path.text, &live), 0);
+    behind->inode = live.st_ino;
+    behind->device = live.st_dev;
+    assert_true(scene_write_lines(&scene, 12, 12)); /* follows */
+    assert_int_equal(scene_append(behind, "to an archive\n", HOLD_NONE), -ESTALE);
+    assert_history(12);
+    close(other);
+}
+
 static void move_live(const char *to)
 {
     struct temporary_path path = temporary_path(scene.directory, to);
@@ -442,6 +464,7 @@ int main(void)
         TEST(rotation_by_another_process_is_followed_at_once),
         TEST(fork_child_and_parent_go_on_together),
         TEST(fork_child_does_not_write_what_its_parent_holds),
+        TEST(descriptor_that_a_fork_child_has_from_before_a_rotation_is_found_out),
         TEST(live_file_that_was_moved_is_made_anew_within_a_second),
         TEST(live_file_that_was_replaced_is_followed_within_a_second),
         TEST(live_file_that_was_removed_or_truncated_does_no_harm),
