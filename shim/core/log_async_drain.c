@@ -76,6 +76,20 @@ static void close_own(struct log *log, const struct writer *own, int error)
     program_locks_take(log);
 }
 
+static int write_batch(struct log *log, struct log_ring *ring, const struct ring_run *run, struct writer *own,
+                       off_t end)
+{
+    ssize_t written = sys.writev(own->fd, run->vector, run->count);
+    int error = written < 0 ? (int)written : 0;
+    size_t done = written < 0 ? 0 : (size_t)written;
+    if (done > 0 && done < run->length && log->locked) {
+        done = log_ring_cut_back(ring, run, own, end, done);
+        error = -ENOSPC;
+    }
+    log_ring_done(ring, run, run->length, done);
+    return error;
+}
+
 static __attribute__((noinline)) int write_by_own(struct log *log, struct log_ring *ring, const struct ring_run *run)
 {
     struct writer own;
@@ -83,15 +97,8 @@ static __attribute__((noinline)) int write_by_own(struct log *log, struct log_ri
     int error = opened;
     if (error == 0) {
         off_t end = sys.lseek(own.fd, 0, SEEK_END);
-        log_ring_begin(log, ring, run, 0, run->length, &own, end);
-        ssize_t written = sys.writev(own.fd, run->vector, run->count);
-        error = written < 0 ? (int)written : 0;
-        size_t done = written < 0 ? 0 : (size_t)written;
-        if (done > 0 && done < run->length && log->locked) {
-            done = log_ring_cut_back(ring, run, &own, end, done);
-            error = -ENOSPC;
-        }
-        log_ring_done(ring, run, run->length, done);
+        error = log_ring_begin(log, ring, run, 0, run->length, &own, end);
+        error = error != 0 ? error : write_batch(log, ring, run, &own, end);
     }
     close_own(log, &own, opened);
     return error;
@@ -106,21 +113,6 @@ static __attribute__((noinline)) int resume_by_own(struct log *log, struct log_r
     return error;
 }
 
-/* What is left of a batch that was cut off comes first. */
-static int resume(struct log *log, struct log_ring *ring, struct writer *writer)
-{
-    if (__builtin_expect(ring->ring.page->intent.state == RING_NOTHING, 1)) {
-        return 0;
-    }
-    if (writer == NULL) {
-        return resume_by_own(log, ring);
-    }
-    log_lock_file(log);
-    int error = log_ring_resume(log, ring, writer);
-    log_unlock_file(log);
-    return error;
-}
-
 static struct writer *next_writer(struct log *log, struct writer *after)
 {
     struct writer *writer = after == NULL ? __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE) : after->next;
@@ -128,6 +120,22 @@ static struct writer *next_writer(struct log *log, struct writer *after)
         writer = writer->next;
     }
     return writer;
+}
+
+/* What is left of a batch that was cut off comes first. */
+static int resume(struct log *log, struct log_ring *ring)
+{
+    if (__builtin_expect(ring->ring.page->intent.state == RING_NOTHING, 1)) {
+        return 0;
+    }
+    struct writer *writer = next_writer(log, NULL);
+    if (writer == NULL) {
+        return resume_by_own(log, ring);
+    }
+    log_lock_file(log);
+    int error = log_ring_resume(log, ring, writer);
+    log_unlock_file(log);
+    return error;
 }
 
 static int write_run(struct log *log, struct writer *preferred, struct log_ring *ring, const struct ring_run *run)
@@ -180,9 +188,13 @@ static int drain(struct log *log, struct writer *preferred, struct log_ring *rin
     bool late = false;
     uint32_t end = ring_end(&ring->ring);
     ring_tidy(&ring->ring);
-    int error = resume(log, ring, next_writer(log, NULL));
+    int error = 0;
     while (error == 0) {
         bool waits;
+        error = resume(log, ring);
+        if (error != 0) {
+            break;
+        }
         if (ring_next(&ring->ring, end, log->policy.max_bytes, late, &run, &waits)) {
             error = write_run(log, preferred, ring, &run);
             if (what == DRAIN_BATCH) {

@@ -148,7 +148,7 @@ static void forget(struct log *log)
     }
     if (async->own.ring.page != NULL) {
         sys_blank(async->own.ring.page, async->own.size);
-        async->own.ring.epoch++;
+        ring_forked(&async->own.ring);
     }
     async->open = async->told = false;
     async->removed = true;

@@ -218,7 +218,10 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
 static __attribute__((noinline)) size_t write_run(struct log *log, struct writer *writer, struct record *record,
                                                   size_t skip, size_t length, off_t end)
 {
-    log_ring_begin(log, record->ring, record->run, skip, length, writer, end);
+    record->error = log_ring_begin(log, record->ring, record->run, skip, length, writer, end);
+    if (record->error != 0) {
+        return 0;
+    }
     size_t written = write_bytes(writer->fd, record, skip, length);
     if (written < length && record->error == 0) {
         record->cut = false; /* what comes now says why */

@@ -39,10 +39,11 @@ void log_ring_close(struct log_ring *dead);
 
 /*
  * For log_record.c, under the log's locks: `length` bytes of a run, from `skip` on, are about to be written behind
- * `end` of the writer's file (-1: not known); and then: so many of them were.
+ * `end` of the writer's file (-1: not known); and then: so many of them were. -errno: that cannot be noted for whoever
+ * comes next, and they must not be written.
  */
-void log_ring_begin(struct log *log, struct log_ring *ring, const struct ring_run *run, size_t skip, size_t length,
-                    const struct writer *writer, off_t end);
+int log_ring_begin(struct log *log, struct log_ring *ring, const struct ring_run *run, size_t skip, size_t length,
+                   const struct writer *writer, off_t end);
 /*
  * Only `written` bytes of a run went behind `end` (a full disk): the beginning of a record that is the last of them is
  * cut off again, under the log's lock, before somebody else writes behind it. How many bytes stay.

@@ -15,16 +15,19 @@
 #include <string.h>
 #include <sys/file.h>
 
-void log_ring_begin(struct log *log, struct log_ring *ring, const struct ring_run *run, size_t skip, size_t length,
-                    const struct writer *writer, off_t end)
+int log_ring_begin(struct log *log, struct log_ring *ring, const struct ring_run *run, size_t skip, size_t length,
+                   const struct writer *writer, off_t end)
 {
     struct ring_run rest = *run;
     rest.position += (uint32_t)skip;
     ring_intend(&ring->ring, &rest, length, writer->device, end < 0 ? 0 : writer->inode, end < 0 ? 0 : end);
-    log_ring_note(ring);
-    if (log->locked && end >= 0 && (uint64_t)end % LOCKFILE_FILE_PAGE + length > LOCKFILE_FILE_PAGE) {
+    int error = log_ring_note(ring);
+    if (error != 0) {
+        ring_settle(&ring->ring, 0);
+    } else if (log->locked && end >= 0 && (uint64_t)end % LOCKFILE_FILE_PAGE + length > LOCKFILE_FILE_PAGE) {
         lockfile_write(&log->lock, LOCKFILE_BATCH, (int64_t)ring->number);
     }
+    return error;
 }
 
 size_t log_ring_cut_back(const struct log_ring *ring, const struct ring_run *run, const struct writer *writer,
@@ -60,12 +63,13 @@ static bool is_intended(const struct ring_intent *intent, const struct stat *sta
     return status->st_dev == intent->device && status->st_ino == intent->inode && S_ISREG(status->st_mode);
 }
 
-/* Opens a file of the log's history if it is the one. */
+/* Opens a file of the log's history if it is the one, else -ENOENT. */
 static int open_if_intended(const struct log *log, const char *name, const struct ring_intent *intent)
 {
     struct stat status;
-    if (sys.fstatat(log->directory.fd, name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !is_intended(intent, &status)) {
-        return -ENOENT;
+    int error = sys.fstatat(log->directory.fd, name, &status, AT_SYMLINK_NOFOLLOW);
+    if (error != 0 || !is_intended(intent, &status)) {
+        return error != 0 ? error : -ENOENT;
     }
     int fd = own_open(log->directory.fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
     if (fd >= 0 && (sys.fstat(fd, &status) != 0 || !is_intended(intent, &status))) {
@@ -105,9 +109,9 @@ static __attribute__((noinline)) int find_archive(const struct log *log, const s
     if (directory >= 0) {
         await_names(directory);
     }
-    while (found < 0 && size > 0) {
+    while (found == -ENOENT && size > 0) {
         size = sys.getdents64(directory, entries, sizeof entries);
-        for (ssize_t at = 0; at < size && found < 0;) {
+        for (ssize_t at = 0; at < size && found == -ENOENT;) {
             const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
             if (is_archive(log, entry->d_name)) {
                 found = open_if_intended(log, entry->d_name, intent);
@@ -118,11 +122,11 @@ static __attribute__((noinline)) int find_archive(const struct log *log, const s
     if (directory >= 0) {
         sys.close(directory);
     }
-    return found;
+    return size < 0 ? (int)size : found;
 }
 
-/* How many of the bytes that were to be written behind `offset` of a file are there. */
-static __attribute__((noinline)) size_t count_equal(int fd, off_t offset, const struct ring_run *run)
+/* How many of the bytes that were to be written behind `offset` of a file are there, or -errno. */
+static __attribute__((noinline)) ssize_t count_equal(int fd, off_t offset, const struct ring_run *run)
 {
     char there[1024];
     size_t equal = 0;
@@ -134,18 +138,25 @@ static __attribute__((noinline)) size_t count_equal(int fd, off_t offset, const 
             ssize_t got = sys.pread(fd, there, want, offset + (off_t)equal);
             for (ssize_t j = 0; j < got; j++, equal++, at++) {
                 if (there[j] != wanted[at]) {
-                    return equal;
+                    return (ssize_t)equal;
                 }
             }
             if (got <= 0) {
-                return equal;
+                return got < 0 ? got : (ssize_t)equal;
             }
         }
     }
-    return equal;
+    return (ssize_t)equal;
 }
 
-static size_t count_written(struct log *log, const struct ring_intent *intent, const struct ring_run *run)
+/* Where it may not be looked at, for as long as this process lives, nothing is known to be there. */
+static bool is_for_good(int error)
+{
+    return error == -ENOENT || error == -EACCES || error == -EPERM || error == -ELOOP;
+}
+
+/* Bytes, or an error that will pass: taken for none, they would come twice. */
+static ssize_t count_written(struct log *log, const struct ring_intent *intent, const struct ring_run *run)
 {
     if (intent->inode == 0) {
         return 0;
@@ -153,7 +164,7 @@ static size_t count_written(struct log *log, const struct ring_intent *intent, c
     program_locks_note(log); /* which any close of the file drops */
     int fd = open_if_intended(log, log->base, intent);
     fd = fd == -ENOENT ? find_archive(log, intent) : fd;
-    size_t written = fd < 0 ? 0 : count_equal(fd, intent->offset, run);
+    ssize_t written = fd >= 0 ? count_equal(fd, intent->offset, run) : is_for_good(fd) ? 0 : fd;
     if (fd >= 0) {
         sys.close(fd);
     }
@@ -195,7 +206,11 @@ int log_ring_resume(struct log *log, struct log_ring *ring, struct writer *write
         return error;
     }
     const struct ring_intent intent = ring->ring.page->intent;
-    size_t written = count_written(log, &intent, &run);
+    ssize_t counted = count_written(log, &intent, &run);
+    if (counted < 0) {
+        return (int)counted;
+    }
+    size_t written = (size_t)counted;
     size_t whole = ring_whole(&ring->ring, &run, written, &cut);
     bool is_end = writer->device == intent.device && writer->inode == intent.inode &&
                   sys.lseek(writer->fd, 0, SEEK_END) == intent.offset + (off_t)written;

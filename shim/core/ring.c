@@ -217,6 +217,12 @@ void ring_open(struct ring *ring)
     __atomic_fetch_and(&ring->page->head, ~(uint64_t)CLOSED, __ATOMIC_SEQ_CST);
 }
 
+void ring_forked(struct ring *ring)
+{
+    ring_close(ring);
+    __atomic_add_fetch(&ring->epoch, 1, __ATOMIC_RELAXED);
+}
+
 uint32_t ring_used(const struct ring *ring)
 {
     uint64_t tail = ring_load(&ring->page->tail);

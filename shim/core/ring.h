@@ -110,6 +110,12 @@ void ring_abandon(struct ring_put **chain);
 void ring_close(struct ring *ring);
 void ring_open(struct ring *ring);
 
+/*
+ * In a fork child, whose memory was blanked: whatever is being put in, or is about to be, by what the handler that
+ * forked had interrupted, comes to -ESHUTDOWN.
+ */
+void ring_forked(struct ring *ring);
+
 /* Bytes that are in it; 0 only if there is no record. */
 uint32_t ring_used(const struct ring *ring);
 

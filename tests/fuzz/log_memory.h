@@ -25,6 +25,7 @@ static struct period_zone log_zone_utc;
 static char log_directory[64];
 static char log_path[PATH_MAX];
 static char lock_path[PATH_MAX];
+static const struct memory_file *log_ring_file; /* of a buffer (async=1), or NULL */
 
 /* Bytes that grow. */
 struct bytes {
@@ -59,6 +60,7 @@ static inline void log_memory_start(void)
     static unsigned long number;
     static bool started;
     memory_start();
+    log_ring_file = NULL;
     snprintf(log_directory, sizeof log_directory, "/%lu", ++number);
     snprintf(log_path, sizeof log_path, "%s/" LOG_BASE, log_directory);
     snprintf(lock_path, sizeof lock_path, "%s/" LOCK_BASE, log_directory);
@@ -136,15 +138,20 @@ static inline int log_memory_settle(const struct policy *policy)
     return result;
 }
 
-/* Regular files of the log's directory but its lock file, the oldest first: the whole history, while nobody compresses.
- */
+/* All regular files but those of the shim's. */
+static inline bool log_memory_is_history(const struct memory_file *file)
+{
+    return S_ISREG(file->mode) && file->links > 0 && file != memory_lookup(lock_path) && file != log_ring_file;
+}
+
+/* The oldest first: the whole history, while nobody compresses. */
 static inline struct bytes log_memory_by_age(void)
 {
     struct bytes all = {NULL, 0, 0};
     bytes_add(&all, "", 0);
     for (size_t i = 0; i < memory.file_count; i++) {
         const struct memory_file *file = memory.files[i];
-        if (S_ISREG(file->mode) && file->links > 0 && file != memory_lookup(lock_path)) {
+        if (log_memory_is_history(file)) {
             bytes_add(&all, file->data, (size_t)file->filled);
         }
     }
@@ -158,7 +165,7 @@ static inline struct bytes log_memory_grown(void)
     bytes_add(&all, "", 0);
     for (size_t i = 0; i < memory.file_count; i++) {
         struct memory_file *file = memory.files[i];
-        if (S_ISREG(file->mode) && file->links > 0 && file != memory_lookup(lock_path)) {
+        if (log_memory_is_history(file)) {
             require(file->filled >= file->seen);
             if (file->filled == file->seen) {
                 continue;
