@@ -3,7 +3,7 @@
 
     compare_junit.py [--modules | --listed] PLAIN OTHER LIST [MODULE]...
 
-PLAIN and OTHER are directories of regrtest's --junit-xml files: 1.xml, and 2.xml of modules that were run again. LIST
+PLAIN and OTHER are directories of regrtest's --junit-xml files: 1.xml, and 2.xml, ... of modules that were run again. LIST
 holds the names of the tests of these modules that must differ; no other one may, but with --listed (without MODULE: of
 all). Prints what is not so, or with --modules the modules that it concerns; the exit status is 1 then.
 """

@@ -6,7 +6,7 @@
  *
  * TOLD.WRITER becomes the record of a writer, for the checker: a byte for each line. Writers are 1, 2, ... (threads),
  * 101, ... (their handlers), 201, ... (children of those, one at a time) and 301 (a process that looks on). Prints what
- * happened; exit status 1 if a write failed, or a child's or the other process's took two seconds: a lock was left
+ * happened; exit status 1 if a write failed, or a child's or the other process's took eight seconds: a lock was left
  * behind.
  */
 #include "line.h"
@@ -380,7 +380,7 @@ static const struct option long_options[] = {
 int main(int count, char **arguments)
 {
     int option;
-    const double patience = 2;
+    const double patience = 8; /* less than the lock_timeout that it is run with */
     while ((option = getopt_long(count, arguments, "", long_options, NULL)) != -1)
         option_argument(option);
     if (count - optind != 3 || options.threads == 0 || options.threads > THREADS_MOST || options.hertz == 0)

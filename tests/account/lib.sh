@@ -21,6 +21,9 @@ esac
 library=${LIBRARY-$build/libmplogshim.so} # set but empty: see the tests fail without the shim
 command=$build/mplogshim
 unset "${!MPLOGSHIM_@}" LD_PRELOAD PYTHONUNBUFFERED NODE_OPTIONS JAVA_TOOL_OPTIONS FAKETIME TZ
+# Whose rules say nothing else waits for the lock, however busy the machine: a file may be larger than max_bytes by what
+# is written without it.
+export MPLOGSHIM_LOCK_TIMEOUT=60s
 checker=$build/tests/checker
 writer=$build/tests/writer
 writer_fortified=$build/tests/writer_fortified

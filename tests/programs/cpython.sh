@@ -70,18 +70,20 @@ run_suite() { # KIND USER NUMBER NAME=VALUE... -- MODULE...
     rm -rf "$files"
 }
 
-# Both runs, unless there is one without the shim already. What depends on time may fail once: modules in which
-# something is not as it should be are run again, by both.
+# Both runs, unless there is one without the shim already. What depends on time may fail at times: modules in which
+# something is not as it should be are run again, by both, and the last run counts: what the shim does is there each time.
 compare() { # KIND USER LIST NAME=VALUE...
-    local kind=$1 user=$2 expected=$3 again
+    local kind=$1 user=$2 expected=$3 again number
     shift 3
     [ -d "$work/plain.$user" ] || run_suite plain "$user" 1 -- "${modules[@]}"
     run_suite "$kind" "$user" 1 "$@" -- "${modules[@]}"
-    again=$("$compare_junit" --modules "$work/plain.$user" "$work/$kind.$user" "$expected" "${modules[@]}") || {
+    rm -f "$work/plain.$user/"[2-9].xml
+    for number in 2 3 4 5; do
+        again=$("$compare_junit" --modules "$work/plain.$user" "$work/$kind.$user" "$expected" "${modules[@]}") && break
         read -r -a again <<<"$again"
-        run_suite plain "$user" 2 -- "${again[@]}"
-        run_suite "$kind" "$user" 2 "$@" -- "${again[@]}"
-    }
+        run_suite plain "$user" $number -- "${again[@]}"
+        run_suite "$kind" "$user" $number "$@" -- "${again[@]}"
+    done
     "$compare_junit" "$work/plain.$user" "$work/$kind.$user" "$expected" "${modules[@]}"
 }
 

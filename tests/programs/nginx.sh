@@ -3,7 +3,8 @@
 source "$(dirname "$0")/../account/lib.sh"
 need nginx setpriv pgrep
 
-# Writes a configuration for a server on a Unix socket with its logs in $directory.
+# Writes a configuration for a server on a Unix socket with its access log in $directory. The log of errors is no log of
+# the library's here: who writes to it when he is stopped (http_client.py) would have its lock.
 configure() { # USER [BUFFER]
     local user=
     ((EUID == 0)) && user="user $1;"
@@ -16,7 +17,7 @@ daemon off;
 $user
 worker_processes 4;
 pid $server_directory/pid;
-error_log $directory/error.log info;
+error_log $server_directory/error.log info;
 events { worker_connections 64; }
 http {
     log_format line escape=none '\$http_x_line';

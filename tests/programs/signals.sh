@@ -3,6 +3,7 @@
 # jumps: SIGNALS_SECONDS for each test (default: 1). What was acknowledged is there, once and whole, and nobody waits
 # for a lock that was left behind.
 source "$(dirname "$0")/../account/lib.sh"
+export MPLOGSHIM_LOCK_TIMEOUT=10s # a jump between giving the lock back and waking who waits for it costs that
 interrupted=$build/tests/interrupted
 seconds=${SIGNALS_SECONDS:-1}
 time_limit=$((300 + 2 * seconds))
@@ -59,7 +60,7 @@ handlers_may_end_the_process() {
 }
 
 handlers_may_jump() {
-    interrupt max_bytes=16K,lock_timeout=500ms --jump
+    interrupt max_bytes=16K,lock_timeout=2s --jump
     (($(happened jumps) >= seconds * 5))
 }
 
