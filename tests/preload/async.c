@@ -380,10 +380,15 @@ static void left_to_another(void)
         raw_syscall(SYS_kill, raw_syscall(SYS_getpid), SIGKILL);
     }
     exit_status(child);
-    for (double end = raw_seconds() + 1.5; raw_seconds() < end; raw_pause()) {
+    double begun = raw_seconds();
+    double looked = begun;
+    double longest = 0; /* that this one itself was kept from looking, by a busy machine */
+    for (; raw_seconds() < begun + 1.5; raw_pause()) {
         look_as_another();
+        longest = raw_seconds() - looked > longest ? raw_seconds() - looked : longest;
+        looked = raw_seconds();
     }
-    CHECK_TEXT(content("app.log"), "mine\n");
+    CHECK(longest > 0.5 || strcmp(content("app.log"), "mine\n") == 0);
     wanted = "mine\none\n";
     CHECK(wait_until(is_written)); /* once nobody looks any more */
 }

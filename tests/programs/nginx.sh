@@ -47,6 +47,7 @@ serve() { # CONNECTIONS COUNT
 }
 
 has_all_workers() {
+    [ -s "$server_directory/pid" ] || return
     mapfile -t workers < <(pgrep -P "$(<"$server_directory/pid")")
     ((${#workers[@]} == 4))
 }
