@@ -175,8 +175,9 @@ static bool is_busy(int error)
 }
 
 /*
- * F_SETLK with sleeps that double from 20 microseconds to 1 millisecond: under contention as fast as F_SETLKW, and it
- * can keep a deadline (DESIGN section 1).
+ * F_SETLK with sleeps that double from 20 microseconds to 4 milliseconds: under contention as fast as F_SETLKW, and it
+ * can keep a deadline. Who has slept for more than a millisecond is one of many; if 31 of them woke up each
+ * millisecond, that would take the writer in their midst a seventh of its time.
  */
 int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout_ns)
 {
@@ -185,13 +186,16 @@ int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout
         return is_busy(error) ? -EAGAIN : error;
     }
     int64_t deadline = timeout_ns == 0 ? INT64_MAX : sys_now(CLOCK_MONOTONIC) + (int64_t)timeout_ns;
-    struct timespec pause = {.tv_sec = 0, .tv_nsec = 20000};
+    int64_t pause = 20000;
     while (is_busy(error)) {
-        if (deadline != INT64_MAX && sys_now(CLOCK_MONOTONIC) >= deadline) {
+        const int64_t longest = 4000000;
+        int64_t left = deadline == INT64_MAX ? INT64_MAX : deadline - sys_now(CLOCK_MONOTONIC);
+        if (left <= 0) {
             return -ETIMEDOUT;
         }
-        sys.sleep(&pause);
-        pause.tv_nsec = pause.tv_nsec >= 500000 ? 1000000 : pause.tv_nsec * 2;
+        const struct timespec next = {.tv_sec = 0, .tv_nsec = pause < left ? pause : left};
+        sys.sleep(&next);
+        pause = 2 * pause < longest ? 2 * pause : longest;
         error = set_lock(lockfile, byte, F_WRLCK);
     }
     return error;

@@ -289,7 +289,7 @@ static bool may_write_at_once(const struct log *log, const struct writer *writer
  * The lock is given back up to the end of the file, which needs no memory in the kernel, unlike that of one byte (100
  * ns, and it could fail). A process that writes holds no other.
  */
-static __attribute__((noinline)) size_t write_at_once(struct log *log, struct writer *writer, struct record *record)
+static SYS_HOT size_t write_at_once(struct log *log, struct writer *writer, struct record *record)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WRITE, .l_len = 1};
     if (!may_write_at_once(log, writer, record)) {
