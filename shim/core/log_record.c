@@ -238,7 +238,8 @@ static __attribute__((noinline)) size_t write_run(struct log *log, struct writer
 void record_wrote(struct log *log, struct writer *writer, const struct record *record, size_t written)
 {
     note_line_state(writer, record, written);
-    if (record->error == -ENOSPC || record->error == -EDQUOT || record->error == -EIO) {
+    bool unheard = record->run != NULL && record->error != 0; /* by the program */
+    if (unheard || record->error == -ENOSPC || record->error == -EDQUOT || record->error == -EIO) {
         log_failed(log, TROUBLE_WRITE, "write", record->error);
     } else if (record->error == 0) {
         log_succeeded(log, TROUBLE_WRITE);

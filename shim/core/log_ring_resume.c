@@ -207,13 +207,14 @@ int log_ring_resume(struct log *log, struct log_ring *ring, struct writer *write
     }
     const struct ring_intent intent = ring->ring.page->intent;
     ssize_t counted = count_written(log, &intent, &run);
-    if (counted < 0) {
-        return (int)counted;
+    off_t end = counted < 0 ? counted : sys.lseek(writer->fd, 0, SEEK_END);
+    if (end < 0) {
+        return (int)end;
     }
     size_t written = (size_t)counted;
     size_t whole = ring_whole(&ring->ring, &run, written, &cut);
-    bool is_end = writer->device == intent.device && writer->inode == intent.inode &&
-                  sys.lseek(writer->fd, 0, SEEK_END) == intent.offset + (off_t)written;
+    bool is_end =
+        writer->device == intent.device && writer->inode == intent.inode && end == intent.offset + (off_t)written;
     if (written > whole && is_end && cut.length > written - whole) {
         size_t there = written - whole;
         error = complete(writer, &cut, &there);

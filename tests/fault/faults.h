@@ -118,6 +118,9 @@ static const char *fcntl_name(int command, long argument)
     if (command == F_SETLK) {
         return ((const struct flock *)argument)->l_type == F_UNLCK ? "unlock" : "lock";
     }
+    if (command == F_OFD_SETLK) {
+        return "ofd lock";
+    }
     return command == F_DUPFD_CLOEXEC ? "dupfd" : "fcntl";
 }
 

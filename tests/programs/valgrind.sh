@@ -3,10 +3,10 @@
 source "$(dirname "$0")/../account/lib.sh"
 need valgrind
 
-checked() { # WAY...
+checked() { # KEYS WAY...
     local way
-    for way in "$@"; do
-        new_log max_bytes=4K,compress=gzip
+    for way in "${@:2}"; do
+        new_log "max_bytes=4K,compress=gzip$1"
         shim valgrind -q --error-exitcode=77 "$writer" --threads 3 "$way" "$log" 1 40 2>"$directory/said" ||
             { cat "$directory/said"; return 1; }
         ! grep -v "sigprocmask: unknown 'how' field" "$directory/said" || return 1
@@ -17,11 +17,15 @@ checked() { # WAY...
 }
 
 valgrind_finds_nothing_in_writes_to_a_log() {
-    checked write
+    checked "" write
+}
+
+valgrind_finds_nothing_in_writes_into_a_buffer() {
+    checked ,async=1 write
 }
 
 valgrind_finds_nothing_in_streams_of_a_log() {
-    checked fprintf fputws
+    checked "" fprintf fputws
 }
 
 nothing_is_lost_by_the_command() {
@@ -35,5 +39,6 @@ nothing_is_lost_by_the_command() {
 
 run_tests \
     valgrind_finds_nothing_in_writes_to_a_log \
+    valgrind_finds_nothing_in_writes_into_a_buffer \
     valgrind_finds_nothing_in_streams_of_a_log \
     nothing_is_lost_by_the_command

@@ -3,12 +3,16 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -442,6 +446,138 @@ static void threads_lose_nothing_and_keep_their_order(void **state)
     free(shared.memory);
 }
 
+/*
+ * The same with signal handlers that put in by themselves while their thread is at it, and jump away from that at
+ * times, as the library does when a handler of the program's jumps: the record that it jumped away from comes once or
+ * not at all, and nobody waits for it.
+ */
+enum { INTERRUPTED_RECORDS = 4000, JUMPS_EVERY = 3, JUMPS_LEAST = 10 };
+static __thread struct ring_put *interrupted_chain;
+static __thread sigjmp_buf before_put;
+static __thread volatile sig_atomic_t may_jump;
+static __thread volatile unsigned handled; /* records that this thread's handler has put in */
+static __thread uint32_t own_id;
+
+/* "3 h 00001234\n" of handlers, "3 p 00001234\n" of threads. */
+static int64_t put_numbered(char kind, unsigned number)
+{
+    char text[32];
+    int length = snprintf(text, sizeof text, "%u %c %08u\n", own_id, kind, number);
+    const struct iovec piece = {.iov_base = text, .iov_len = (size_t)length};
+    return ring_put(&shared.ring, &piece, 1, (size_t)length, RING_WHOLE | (kind == 'h' ? RING_RESERVE : 0), own_id,
+                    &interrupted_chain);
+}
+
+static void put_in_handler(int signal)
+{
+    (void)signal;
+    if (put_numbered('h', handled) >= 0) {
+        handled++;
+    }
+    if (may_jump && handled % JUMPS_EVERY == 0) {
+        ring_abandon(&interrupted_chain);
+        siglongjmp(before_put, 1);
+    }
+}
+
+struct putter {
+    uint32_t id;
+    pid_t thread;
+    unsigned put;
+    unsigned handled;
+    unsigned jumped;
+};
+
+static void *put_interrupted(void *argument)
+{
+    struct putter *putter = argument;
+    own_id = putter->id;
+    __atomic_store_n(&putter->thread, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    for (volatile unsigned i = 0; i < INTERRUPTED_RECORDS || putter->jumped < JUMPS_LEAST;) {
+        if (sigsetjmp(before_put, 1) == 0) {
+            may_jump = 1;
+            int64_t used = put_numbered('p', i);
+            may_jump = 0;
+            putter->put += used >= 0;
+            i += used >= 0;
+        } else {
+            may_jump = 0;
+            putter->jumped++;
+            i++; /* that one may be there, or not */
+        }
+    }
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    putter->handled = handled;
+    running--;
+    return NULL;
+}
+
+/* How many records of a text there are of threads and of handlers: each whole, and each one's in their order. */
+static void account_interrupted(const char *text, unsigned *puts, unsigned *next, unsigned *next_handled)
+{
+    for (; *text != '\0'; text += 13) {
+        unsigned id;
+        unsigned number;
+        char kind;
+        assert_int_equal(sscanf(text, "%u %c %8u", &id, &kind, &number), 3);
+        assert_int_equal(text[12], '\n');
+        assert_true(id < THREADS);
+        if (kind == 'h') {
+            assert_int_equal(number, next_handled[id]++);
+        } else {
+            assert_true(number >= next[id]);
+            next[id] = number + 1;
+            puts[id]++;
+        }
+    }
+}
+
+static void signal_each(struct putter *putters)
+{
+    for (int i = 0; i < THREADS; i++) {
+        pid_t thread = __atomic_load_n(&putters[i].thread, __ATOMIC_ACQUIRE);
+        if (thread != 0) {
+            syscall(SYS_tgkill, getpid(), thread, SIGUSR1);
+        }
+    }
+}
+
+static void threads_that_are_interrupted_and_jump_lose_nothing(void **state)
+{
+    pthread_t threads[THREADS];
+    struct putter putters[THREADS] = {{0}};
+    unsigned puts[THREADS] = {0};
+    unsigned next[THREADS] = {0};
+    unsigned next_handled[THREADS] = {0};
+    bool waits = false;
+    (void)state;
+    shared = fixture_make(RING_LEAST);
+    signal(SIGUSR1, put_in_handler);
+    running = THREADS;
+    for (uint32_t i = 0; i < THREADS; i++) {
+        putters[i].id = i;
+        assert_int_equal(pthread_create(&threads[i], NULL, put_interrupted, &putters[i]), 0);
+    }
+    while (running > 0 || ring_used(&shared.ring) > 0) {
+        signal_each(putters);
+        ring_tidy(&shared.ring);
+        const char *text = take(&shared.ring, false, &waits);
+        account_interrupted(text, puts, next, next_handled);
+        assert_true(running > 0 || !waits);
+        if (*text == '\0') {
+            sched_yield();
+        }
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(next_handled[i], putters[i].handled);
+        assert_in_range(puts[i], putters[i].put, putters[i].put + putters[i].jumped);
+    }
+    free(shared.memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +596,7 @@ int main(void)
         cmocka_unit_test(noise_in_a_strangers_ring_does_no_harm),
         cmocka_unit_test(a_ring_of_another_log_is_not_taken),
         cmocka_unit_test(threads_lose_nothing_and_keep_their_order),
+        cmocka_unit_test(threads_that_are_interrupted_and_jump_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
