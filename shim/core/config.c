@@ -81,7 +81,7 @@ int config_reserve(struct config_parser *parser, size_t bound)
     size_t patterns_size = bound * 2 * PATH_MAX; /* reserved, not used: untouched pages cost nothing */
     if (bound == 0)
         return 0;
-    char *memory = sys_reserve(rules_size + patterns_size);
+    char *memory = sys_keep(rules_size + patterns_size);
     if (!memory) {
         config_error(parser, config_variable_place(parser->file ? "MPLOGSHIM_CONFIG" : "MPLOGSHIM_LOGS"),
                      "no memory for the rules: expected %llu bytes", (unsigned long long)(rules_size + patterns_size));
@@ -291,6 +291,7 @@ int config_load(struct config *config, char *const environment[], const char *di
     }
     if (result == 0)
         result = parse_rules(&parser, &variables);
+    sys_keep_until(parser.next);
     if (result == 0) {
         config->rules = parser.rules;
         config->count = parser.count;

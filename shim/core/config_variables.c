@@ -135,7 +135,7 @@ static int copy_values(struct config_parser *parser, struct collected *collected
     if (total == 0)
         return 0;
 
-    char *next = sys_reserve(total);
+    char *next = sys_keep(total);
     if (!next) {
         config_error(parser, config_variable_place(special_names[SPECIAL_LOGS]), "no memory: expected %llu bytes",
                      (unsigned long long)total);

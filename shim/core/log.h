@@ -146,6 +146,9 @@ struct log {
     char directory_path[PATH_MAX];
 };
 
+/* Whether this process ever had a log. */
+bool log_is_any(void);
+
 /*
  * Once, before anything else. `local_zone` must stay valid; one with count 0 is filled by `load` when a log needs it.
  */

@@ -232,7 +232,7 @@ static bool take_told(struct log *log, struct log_told *told)
 
 static void start_programs(struct log *log)
 {
-    static struct log_told told;
+    static SYS_SELDOM struct log_told told;
     while (take_told(log, &told)) {
         int error = start_program(log, &told);
         if (error != 0) {

@@ -25,7 +25,7 @@ static _Atomic size_t writer_count;
 static struct writer *free_writers;
 static uint64_t use_clock;
 static uint64_t open_count;
-static struct period_zone utc_zone;
+static SYS_SELDOM struct period_zone utc_zone; /* made with the first log */
 static struct period_zone *local_zone;
 static void (*load_zone)(struct period_zone *zone);
 static bool zone_loaded;
@@ -33,10 +33,9 @@ static uint32_t zone_mutex;
 
 void log_start(struct period_zone *zone, void (*load)(struct period_zone *zone))
 {
-    period_zone_utc(&utc_zone);
     local_zone = zone;
     load_zone = load;
-    zone_loaded = zone->count > 0;
+    zone_loaded = false;
     log_note_root();
 }
 
@@ -48,12 +47,19 @@ const struct period_zone *log_zone(const struct policy *policy)
     }
     if (!__atomic_load_n(&zone_loaded, __ATOMIC_ACQUIRE) && guard_mutex_lock(&zone_mutex, SECOND)) {
         if (!zone_loaded) {
-            load_zone(local_zone);
+            if (local_zone->count == 0) {
+                load_zone(local_zone);
+            }
             __atomic_store_n(&zone_loaded, true, __ATOMIC_RELEASE);
         }
         guard_mutex_unlock(&zone_mutex);
     }
     return zone_loaded ? local_zone : &utc_zone;
+}
+
+bool log_is_any(void)
+{
+    return log_count > 0;
 }
 
 static struct writer *writer_at(size_t index)
@@ -159,6 +165,10 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
     size_t directory_length = base == path ? 1 : (size_t)(base - path); /* the root has its slash */
     memcpy(log->directory_path, path, directory_length);
     log->directory_path[directory_length] = '\0';
+    if (utc_zone.count == 0) {
+        period_zone_utc(&utc_zone);
+        sys_find_clock();
+    }
     log->rule = rule;
     log->policy = rule->policy;
     log->zone = log_zone(&rule->policy);

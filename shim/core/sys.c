@@ -186,7 +186,13 @@ static int (*kernel_clock)(clockid_t clock, struct timespec *now);
 void sys_started(void)
 {
     libc_clock = true;
-    kernel_clock = sys_vdso_clock();
+}
+
+void sys_find_clock(void)
+{
+    if (kernel_clock == NULL) {
+        kernel_clock = sys_vdso_clock();
+    }
 }
 
 static int real_clock(clockid_t clock, struct timespec *now)
@@ -372,6 +378,29 @@ void *sys_reserve(size_t size)
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     long memory = sys_call(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, flags, -1, 0);
     return memory < 0 && memory > -4096 ? NULL : (void *)memory;
+}
+
+enum { KEPT_SIZE = 20480, KEPT_ALIGNMENT = 16 };
+static SYS_SELDOM char kept[KEPT_SIZE] __attribute__((aligned(KEPT_ALIGNMENT)));
+static size_t kept_used;
+
+void *sys_keep(size_t size)
+{
+    size_t end = kept_used + size;
+    if (size > KEPT_SIZE || end > KEPT_SIZE) {
+        return sys_reserve(size);
+    }
+    void *memory = kept + kept_used;
+    kept_used = (end + KEPT_ALIGNMENT - 1) / KEPT_ALIGNMENT * KEPT_ALIGNMENT;
+    return memory;
+}
+
+void sys_keep_until(const void *end)
+{
+    size_t used = (uintptr_t)end - (uintptr_t)kept;
+    if (used <= kept_used) {
+        kept_used = (used + KEPT_ALIGNMENT - 1) / KEPT_ALIGNMENT * KEPT_ALIGNMENT;
+    }
 }
 
 void sys_blank(void *memory, size_t size)

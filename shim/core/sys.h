@@ -81,11 +81,11 @@ void sys_signals_resume(uint64_t before);
 /* A seccomp filter was installed: no call may be made any more but the program's own writes. */
 extern volatile bool sys_confined;
 
-/*
- * The program's environment is there: from now on time comes from libc's clock_gettime, and that of the kernel
- * (sys.tick) without a call where there is a vDSO.
- */
+/* The program's environment is there: from now on time comes from libc's clock_gettime. */
 void sys_started(void);
+
+/* The kernel's time (sys.tick) is wanted often: from now on without a call, where there is a vDSO. */
+void sys_find_clock(void);
 
 /* The vDSO's clock_gettime, or NULL. */
 int (*sys_vdso_clock(void))(clockid_t clock, struct timespec *now);
@@ -115,8 +115,20 @@ const char *sys_working_directory(char *buffer, size_t size);
  */
 #define SYS_SELDOM __attribute__((section(".bss.seldom")))
 
+/* For an array of which mostly the beginning is touched: that shares the last page of the small variables. */
+#define SYS_FIRST __attribute__((section(".bss.first")))
+
 /* Zeroed memory of whole pages that is never given back, or NULL. Reserved only: pages cost nothing until touched. */
 void *sys_reserve(size_t size);
+
+/*
+ * The same for the small things that a start keeps: one after the other, they share a page, and none has to be mapped.
+ * Large ones are reserved. One thread at a time.
+ */
+void *sys_keep(size_t size);
+
+/* Of the last piece, only what lies before `end` is kept. */
+void sys_keep_until(const void *end);
 
 /* Puts such memory where something else was, or should be. */
 void sys_blank(void *memory, size_t size);

@@ -23,9 +23,9 @@
  * everything that makes a descriptor and is intercepted sets or clears its word.
  */
 enum { TABLE_SIZE = 1 << 20, PAGE_WORDS = 1024 };
-static uintptr_t **table; /* NULL: inert */
-static uintptr_t *table_pages[TABLE_SIZE / PAGE_WORDS];
-static uintptr_t first_page[PAGE_WORDS]; /* of nearly every descriptor of nearly every process: without a call */
+static bool active;
+static SYS_FIRST uintptr_t first_page[PAGE_WORDS]; /* of nearly every descriptor of nearly every process */
+static SYS_SELDOM uintptr_t *more_pages[TABLE_SIZE / PAGE_WORDS];
 static const struct config *config;
 static uint32_t look_mutex;
 static atomic_int highest_managed = -1;
@@ -39,34 +39,38 @@ static void note_own(int fd)
 void descriptor_start(const struct config *rules)
 {
     config = rules;
-    table_pages[0] = first_page;
-    table = table_pages;
+    active = true;
     own_start(note_own);
 }
 
 void descriptor_stop(void)
 {
     sys_confined = true;
-    table = NULL;
+    active = false;
 }
 
 bool descriptor_active(void)
 {
-    return table != NULL;
+    return active;
 }
 
 bool descriptor_foreign_memory(void)
 {
-    return table != NULL && guard_foreign_memory();
+    return active && guard_foreign_memory();
+}
+
+/* The page with the number's word, or NULL if it is not there yet. */
+static inline uintptr_t *page_of(int fd)
+{
+    return fd < PAGE_WORDS ? first_page : __atomic_load_n(&more_pages[fd / PAGE_WORDS], __ATOMIC_ACQUIRE);
 }
 
 uintptr_t descriptor_state(int fd)
 {
-    uintptr_t **pages = table;
-    if (pages == NULL || (unsigned)fd >= TABLE_SIZE) {
+    if (!active || (unsigned)fd >= TABLE_SIZE) {
         return DESCRIPTOR_PLAIN;
     }
-    const uintptr_t *page = __atomic_load_n(&pages[fd / PAGE_WORDS], __ATOMIC_ACQUIRE);
+    const uintptr_t *page = page_of(fd);
     return page == NULL ? DESCRIPTOR_UNKNOWN : __atomic_load_n(&page[fd % PAGE_WORDS], __ATOMIC_ACQUIRE);
 }
 
@@ -83,13 +87,12 @@ static uintptr_t *make_page(uintptr_t **slot)
 
 void descriptor_set_state(int fd, uintptr_t state)
 {
-    uintptr_t **pages = table;
-    if (pages == NULL || (unsigned)fd >= TABLE_SIZE) {
+    if (!active || (unsigned)fd >= TABLE_SIZE) {
         return;
     }
-    uintptr_t *page = __atomic_load_n(&pages[fd / PAGE_WORDS], __ATOMIC_ACQUIRE);
+    uintptr_t *page = page_of(fd);
     if (page == NULL && state != DESCRIPTOR_UNKNOWN) {
-        page = make_page(&pages[fd / PAGE_WORDS]);
+        page = make_page(&more_pages[fd / PAGE_WORDS]);
     }
     if (page == NULL) {
         return; /* no memory: it stays unknown and is looked at each time */
@@ -102,10 +105,8 @@ void descriptor_set_state(int fd, uintptr_t state)
 
 void descriptor_forget_plain(int fd)
 {
-    uintptr_t **pages = table;
     uintptr_t plain = DESCRIPTOR_PLAIN;
-    uintptr_t *page =
-        pages == NULL || (unsigned)fd >= TABLE_SIZE ? NULL : __atomic_load_n(&pages[fd / PAGE_WORDS], __ATOMIC_ACQUIRE);
+    uintptr_t *page = !active || (unsigned)fd >= TABLE_SIZE ? NULL : page_of(fd);
     if (page != NULL) {
         __atomic_compare_exchange_n(&page[fd % PAGE_WORDS], &plain, DESCRIPTOR_UNKNOWN, false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_RELAXED);
@@ -125,7 +126,7 @@ struct writer *descriptor_writer(int fd)
 
 bool rare_enter(struct rare *rare)
 {
-    if (table == NULL || !guard_enter()) {
+    if (!active || !guard_enter()) {
         return false;
     }
     if (guard_foreign_process()) {

@@ -264,7 +264,7 @@ static void release_writer(struct writer *writer)
 int descriptor_release_all(void)
 {
     struct rare rare;
-    if (!rare_enter(&rare)) {
+    if (!log_is_any() || !rare_enter(&rare)) {
         return 0;
     }
     release_error = 0;
@@ -307,7 +307,7 @@ void descriptor_finish(void)
     guard_abandon(); /* an exit from a signal handler does not come back into what it interrupted */
     descriptor_leave();
     struct rare rare;
-    if (rare_enter(&rare)) { /* threads that were about to hold something back have done so */
+    if (log_is_any() && rare_enter(&rare)) { /* threads that were about to hold something back have done so */
         log_pause();
         log_resume();
         rare_leave(&rare);

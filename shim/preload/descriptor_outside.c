@@ -14,7 +14,7 @@
 void descriptor_settle(void)
 {
     struct rare rare;
-    if (rare_enter(&rare)) {
+    if (log_is_any() && rare_enter(&rare)) {
         log_helper_call_all();
         rare_leave(&rare);
     }

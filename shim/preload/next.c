@@ -1,6 +1,7 @@
 #include "next.h"
 
 #include <elf.h>
+#include <stddef.h>
 
 /* The loader's list of what is loaded: at start in the order of the search. Not there with other libcs. */
 #pragma weak _r_debug
@@ -17,29 +18,66 @@ const struct link_map *next_self(void)
     return map;
 }
 
-/* Of a program with more libraries the first ones are searched: what is not found there, the loader finds. */
-void next_start(struct next *next)
+/* What a library defines by this name, or NULL. False: that cannot be told. */
+static bool look(const struct link_map *map, const char *name, uint32_t hash, void **function)
 {
-    const struct link_map *map = next_self();
-    next->count = 0;
-    for (map = map == NULL ? NULL : map->l_next; map != NULL && next->count < NEXT_LIBRARIES; map = map->l_next) {
-        if (!symbol_table_of(map->l_addr, map->l_ld, &next->libraries[next->count])) {
-            next->count = 0;
-            return;
-        }
-        next->count++;
+    struct symbol_table table;
+    if (!symbol_table_of(map->l_addr, map->l_ld, &table)) {
+        return false;
     }
+    const ElfW(Sym) *symbol = symbol_find(&table, name, hash);
+    *function = symbol == NULL ? NULL : (void *)(table.base + symbol->st_value);
+    return symbol == NULL || (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && symbol->st_shndx != SHN_ABS);
+}
+
+void next_start(struct next *next, const char *in_libc)
+{
+    const struct link_map *self = next_self();
+    uint32_t hash = symbol_hash(in_libc);
+    void *found = NULL;
+    *next = (struct next){.first = self == NULL ? NULL : self->l_next};
+    const struct link_map *map = next->first;
+    while (map != NULL && look(map, in_libc, hash, &found) && found == NULL) {
+        map = map->l_next;
+    }
+    next->libc = found == NULL ? NULL : map;
 }
 
 void *next_find(const struct next *next, const char *name)
 {
     uint32_t hash = symbol_hash(name);
-    for (size_t i = 0; i < next->count; i++) {
-        const ElfW(Sym) *symbol = symbol_find(&next->libraries[i], name, hash);
-        if (symbol != NULL) {
-            bool function = ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && symbol->st_shndx != SHN_ABS;
-            return function ? (void *)(next->libraries[i].base + symbol->st_value) : NULL;
+    void *found = NULL;
+    for (const struct link_map *map = next->first; next->libc != NULL && found == NULL; map = map->l_next) {
+        if (!look(map, name, hash, &found)) {
+            return NULL;
+        }
+        if (map == next->libc) {
+            break;
         }
     }
-    return NULL;
+    return found;
+}
+
+void *next_find_in_libc(const struct next *next, const char *name)
+{
+    const struct next alone = {.first = next->libc, .libc = next->libc};
+    return next_find(&alone, name);
+}
+
+int next_is_first(const char *name)
+{
+    const struct link_map *self = next_self();
+    const struct link_map *map = self == NULL ? NULL : _r_debug.r_map;
+    struct symbol_table table;
+    uint32_t hash = symbol_hash(name);
+    while (map != NULL && map != self) {
+        if (!symbol_table_of(map->l_addr, map->l_ld, &table)) {
+            return -1;
+        }
+        if (symbol_find(&table, name, hash) != NULL) {
+            return 0;
+        }
+        map = map->l_next;
+    }
+    return map == NULL ? -1 : 1;
 }

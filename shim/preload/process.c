@@ -20,15 +20,12 @@
 #include <unistd.h>
 
 static struct config config;
-static struct period_zone local_zone;
+static SYS_SELDOM struct period_zone local_zone;
 
-/* TZ and TZDIR as they were at the start, "NAME=value", for a zone that is needed later and for the helper. */
+/* TZ and TZDIR as they were at the start, "NAME=value" or NULL, for a zone that is needed later and for the helper. */
 enum { VARIABLE_SIZE = 1024 };
-static char tz[VARIABLE_SIZE];
-static char tzdir[VARIABLE_SIZE];
-
-/* The command, where it is expected: beside the library. */
-static char command[PATH_MAX];
+static char *tz;
+static char *tzdir;
 
 /* A fork child: nothing is locked, and what was held was written out by the parent, or is still the parent's. */
 static void forked(void)
@@ -103,15 +100,21 @@ static void after_fork_in_child(void)
     after_fork_in_parent();
 }
 
-/* A value of the environment, or NULL. Keeps "name=value" in `copy`; what is too long for a path is kept as empty. */
-static const char *copy_variable(char copy[VARIABLE_SIZE], const char *name, char *const environment[])
+/* A value of the environment, or NULL. Keeps "name=value" in *copy; what is too long for a path is kept as empty. */
+static const char *copy_variable(char **copy, const char *name, char *const environment[])
 {
     size_t length = strlen(name);
     for (size_t i = 0; environment[i] != NULL; i++) {
         if (strncmp(environment[i], name, length) == 0 && environment[i][length] == '=') {
-            bool fits = strlen(environment[i]) < VARIABLE_SIZE;
-            diag_format(copy, VARIABLE_SIZE, "%s=%s", name, fits ? environment[i] + length + 1 : "");
-            return copy + length + 1;
+            size_t size = strlen(environment[i]) + 1;
+            bool fits = size <= VARIABLE_SIZE;
+            size = fits ? size : length + 2;
+            *copy = sys_keep(size);
+            if (*copy == NULL) {
+                return NULL;
+            }
+            diag_format(*copy, size, "%s=%s", name, fits ? environment[i] + length + 1 : "");
+            return *copy + length + 1;
         }
     }
     return NULL;
@@ -120,13 +123,13 @@ static const char *copy_variable(char copy[VARIABLE_SIZE], const char *name, cha
 /* Made aside and put in place by its count, which says that it is there. */
 static void load_zone(struct period_zone *zone)
 {
-    static struct period_zone made;
+    static SYS_SELDOM struct period_zone made;
     char *environment[3] = {NULL, NULL, NULL};
     char **next = environment;
-    if (tz[0] != '\0') {
+    if (tz != NULL) {
         *next++ = tz;
     }
-    if (tzdir[0] != '\0') {
+    if (tzdir != NULL) {
         *next = tzdir;
     }
     struct timespec now = {0, 0};
@@ -148,11 +151,12 @@ static const char *find_command(const char *directory)
     size_t from = library[0] == '/' ? 0 : strlen(directory) + 1;
     size_t length = (size_t)(slash + 1 - library);
     static const char name[] = "mplogshim";
-    if (from + length + sizeof name > sizeof command) {
+    char *command = from + length + sizeof name > PATH_MAX ? NULL : sys_keep(from + length + sizeof name);
+    if (command == NULL) {
         return NULL;
     }
     if (from > 0) {
-        diag_format(command, sizeof command, "%s/", directory);
+        diag_format(command, from + 1, "%s/", directory);
     }
     memcpy(command + from, library, length);
     memcpy(command + from + length, name, sizeof name);
@@ -183,8 +187,8 @@ static void start_logs(char *const environment[], const char *directory)
 {
     const struct log_helper_start helper = {
         .beside = find_command(directory),
-        .tz = copy_variable(tz, "TZ", environment),
-        .tzdir = copy_variable(tzdir, "TZDIR", environment),
+        .tz = copy_variable(&tz, "TZ", environment),
+        .tzdir = copy_variable(&tzdir, "TZDIR", environment),
         .diag = config.diag,
         .diag_path = config.diag_path,
     };
@@ -244,7 +248,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     if (__tsan_init != NULL) {
         __tsan_init();
     }
-    real_resolve();
+    real_start();
     launch_clone = libc.clone;
     if (getauxval(AT_SECURE) != 0 || !real_is_reached()) {
         return;

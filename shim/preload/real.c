@@ -13,10 +13,16 @@
 
 #pragma GCC diagnostic ignored "-Wmissing-noreturn"
 
+/* Written once, before there are threads. */
+static struct next libraries;
+
+typedef void *__attribute__((may_alias)) any_pointer;
+static void resolve(any_pointer *pointer, const char *name);
+
 #define HOOK(result, name, parameters, arguments)                                                                      \
     static result resolve_##name parameters                                                                            \
     {                                                                                                                  \
-        real_resolve();                                                                                                \
+        resolve((any_pointer *)&real.name, #name);                                                                     \
         return real.name arguments;                                                                                    \
     }
 #define HOOK_VARIADIC(result, name, parameters, named, arguments) HOOK(result, name, named, arguments)
@@ -42,16 +48,27 @@ static long missing(void)
     return -1;
 }
 
-/* Mostly read out of the libraries: the 150 calls of dlsym would be half of what a start costs. */
-static void *look_up(const struct next *libraries, const char *name)
+/*
+ * Read out of the libraries, so that it may wait for the first call, in whatever place that is. A process calls ten of
+ * them, and looking all 150 up takes 20 microseconds, by dlsym 60.
+ */
+static void *look_up(const char *name)
 {
-    void *next = next_find(libraries, name);
+    void *next = next_find(&libraries, name);
     next = next == NULL ? dlsym(RTLD_NEXT, name) : next;
     if (next == NULL) {
         long (*stand_in)(void) = missing;
         __builtin_memcpy(&next, &stand_in, sizeof next);
     }
     return next;
+}
+
+/* Threads that do so at once find the same. Apart, as the stack of a call should not grow. */
+static __attribute__((noinline)) void resolve(any_pointer *pointer, const char *name)
+{
+    int saved = errno;
+    __atomic_store_n(pointer, look_up(name), __ATOMIC_RELAXED);
+    errno = saved;
 }
 
 struct libc_functions libc = {.fopencookie = fopencookie, .clone = clone};
@@ -75,12 +92,15 @@ bool real_is_glibc(void)
 #pragma weak dlvsym
 
 /*
- * By the version, which only libc's own has. Not by opening libc: before its constructor has run, which is after this
- * library's, dlopen would run it, without arguments and environment.
+ * By the version, which only libc's own has, where its table is not known. Not by opening libc: before its constructor
+ * has run, which is after this library's, dlopen would run it, without arguments and environment.
  */
 static void *look_up_in_libc(const char *name, void *linked)
 {
-    void *own = dlvsym == NULL ? NULL : dlvsym(RTLD_NEXT, name, FIRST_VERSION);
+    void *own = next_find_in_libc(&libraries, name);
+    if (own == NULL && dlvsym != NULL) {
+        own = dlvsym(RTLD_NEXT, name, FIRST_VERSION);
+    }
     return own == NULL ? linked : own;
 }
 
@@ -95,6 +115,10 @@ extern const char this_copy __attribute__((alias("mplogshim_first_copy"), visibi
 
 bool real_is_reached(void)
 {
+    int first = libraries.libc == NULL ? -1 : next_is_first("mplogshim_first_copy");
+    if (first >= 0) {
+        return first == 1;
+    }
     void *program = dlopen(NULL, RTLD_LAZY | RTLD_NOLOAD);
     return program == NULL || dlsym(program, "mplogshim_first_copy") == &this_copy;
 }
@@ -118,17 +142,22 @@ const char *real_library_path(void)
     return dladdr((const void *)&real, &found) != 0 ? found.dli_fname : NULL;
 }
 
-void real_resolve(void)
+/* Where only dlsym can tell, everything is looked up now: it takes a lock. */
+static void resolve_all(void)
+{
+#define HOOK(result, name, parameters, arguments)                 resolve((any_pointer *)&real.name, #name);
+#define HOOK_VARIADIC(result, name, parameters, named, arguments) HOOK(result, name, named, arguments)
+#include "hooks.def"
+}
+
+void real_start(void)
 {
     int saved = errno;
     void *next;
-    struct next libraries;
-    next_start(&libraries);
-#define HOOK(result, name, parameters, arguments)                                                                      \
-    next = look_up(&libraries, #name);                                                                                 \
-    __builtin_memcpy(&real.name, &next, sizeof next);
-#define HOOK_VARIADIC(result, name, parameters, named, arguments) HOOK(result, name, named, arguments)
-#include "hooks.def"
+    next_start(&libraries, "gnu_get_libc_version");
+    if (libraries.libc == NULL) {
+        resolve_all();
+    }
     LOOK_UP_IN_LIBC(fopencookie);
     LOOK_UP_IN_LIBC(clone);
     errno = saved;

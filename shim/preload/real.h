@@ -1,7 +1,8 @@
 /*
  * The next definition of every intercepted function: libc's, or another preloaded library's.
  *
- * Usable at any moment: each pointer starts at a resolver that looks all of them up, so a call costs no branch.
+ * Usable at any moment: each pointer starts at a resolver that puts the definition in its place, so a call costs no
+ * branch.
  */
 #ifndef MPLOGSHIM_REAL_H
 #define MPLOGSHIM_REAL_H
@@ -39,8 +40,9 @@ struct real_functions {
 
 extern struct real_functions real;
 
-/* Looks up every pointer with dlsym(RTLD_NEXT). Called by the constructor, and by any earlier call. */
-void real_resolve(void);
+/* Finds the libraries of which the pointers are read, each when it is first used; else looks all of them up at once.
+ * Called by the constructor; a call before that asks dlsym. */
+void real_start(void);
 
 /*
  * libc's own functions, whoever else has some by these names: sanitizers put a cookie of theirs for ours, and take a
