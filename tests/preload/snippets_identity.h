@@ -9,6 +9,7 @@
 
 #include "scene.h"
 
+#include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <sys/fsuid.h>
@@ -107,6 +108,87 @@ static void run_setuid(scene_function call)
     written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
 }
 
+/* Groups: what the process has of them it may have once more. */
+static void run_groups(scene_function call, long (*change)(gid_t group))
+{
+    (void)call;
+    write_after(scene.fd);
+    note("nobody at all", change((gid_t)-1));
+    note("the same", change(getegid()));
+    written(scene.line, write(scene.fd, scene.line, strlen(scene.line)));
+}
+
+static long change_group(gid_t group)
+{
+    return setgid(group);
+}
+
+static void run_setgid(scene_function call)
+{
+    run_groups(call, change_group);
+}
+
+static long change_effective_group(gid_t group)
+{
+    return setegid(group);
+}
+
+static void run_setegid(scene_function call)
+{
+    run_groups(call, change_effective_group);
+}
+
+static long change_by_setregid(gid_t group)
+{
+    return setregid((gid_t)-1, group);
+}
+
+static void run_setregid(scene_function call)
+{
+    run_groups(call, change_by_setregid);
+}
+
+static long change_by_setresgid(gid_t group)
+{
+    return setresgid((gid_t)-1, group, (gid_t)-1);
+}
+
+static void run_setresgid(scene_function call)
+{
+    run_groups(call, change_by_setresgid);
+}
+
+static long change_for_files(gid_t group)
+{
+    return setfsgid(group);
+}
+
+static void run_setfsgid(scene_function call)
+{
+    run_groups(call, change_for_files);
+}
+
+static long change_others(gid_t group)
+{
+    return setgroups(1, &group);
+}
+
+static void run_setgroups(scene_function call)
+{
+    note("too many", setgroups((size_t)1 << 30, NULL));
+    run_groups(call, change_others);
+}
+
+static long change_users(gid_t group)
+{
+    return initgroups("root", group);
+}
+
+static void run_initgroups(scene_function call)
+{
+    run_groups(call, change_users);
+}
+
 static void run_capset(scene_function call)
 {
     (void)call;
@@ -149,6 +231,13 @@ static const struct snippet snippets_identity[] = {
     {"setreuid", run_setreuid, CALL(setreuid), SIGNAL_SAFE},
     {"setresuid", run_setresuid, CALL(setresuid), SIGNAL_SAFE},
     {"setfsuid", run_setfsuid, CALL(setfsuid), SIGNAL_SAFE},
+    {"setgid", run_setgid, CALL(setgid), SIGNAL_SAFE},
+    {"setegid", run_setegid, CALL(setegid), SIGNAL_SAFE},
+    {"setregid", run_setregid, CALL(setregid), SIGNAL_SAFE},
+    {"setresgid", run_setresgid, CALL(setresgid), SIGNAL_SAFE},
+    {"setfsgid", run_setfsgid, CALL(setfsgid), SIGNAL_SAFE},
+    {"setgroups", run_setgroups, CALL(setgroups), SIGNAL_SAFE},
+    {"initgroups", run_initgroups, CALL(initgroups), 0},
     {"syscall", run_syscall_identity, CALL(syscall), SIGNAL_SAFE},
     {"capset", run_capset, CALL(capset), SIGNAL_SAFE},
     {"unshare", run_unshare, CALL(unshare), SIGNAL_SAFE},
