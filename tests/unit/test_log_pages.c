@@ -81,6 +81,21 @@ static void line_that_was_cut_at_a_pages_end_is_ended(void **state)
     assert_int_equal(temporary_length(scene.directory, LOG_NAME), PAGE + 1 + 5);
 }
 
+/* As the next writer sees it if a kill cuts the second line at the page's end. */
+static void line_that_crosses_a_page_is_announced_first(void **state)
+{
+    const struct lockfile *lock = &scene.writer->log->lock;
+    (void)state;
+    append("begun\n");
+    page[PAGE - 100] = '\0';
+    append(page);
+    assert_false(lockfile_is_broken(lock, scene.writer->generation, PAGE));
+    append("a line of more than the hundred bytes that are left of the page, so that it begins in it and ends in the "
+           "next one\n");
+    assert_true(lockfile_is_broken(lock, scene.writer->generation, PAGE));
+    page[PAGE - 100] = 'x';
+}
+
 static ssize_t read_while_it_is_written_on(int fd, void *buffer, size_t size, off_t offset)
 {
     ssize_t result = sys_real.pread(fd, buffer, size, offset);
@@ -106,6 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(line_is_not_ended_by_what_another_file_at_the_path_ends_in),
+        TEST(line_that_crosses_a_page_is_announced_first),
         TEST(line_that_was_cut_at_a_pages_end_is_ended),
         TEST(line_that_is_still_being_written_is_not_ended),
     };
