@@ -103,6 +103,21 @@ static int fill(struct log *log, struct log_ring *own, const char *name, int fd,
     return 0;
 }
 
+/*
+ * What overlayfs maps is the file below, and not the one that was locked: there the lock goes with the descriptor, and
+ * others would take the buffer for a dead process's.
+ */
+static bool is_locked_by_mapping(const struct log *log, const char *name)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1, .l_pid = 0};
+    int fd = own_open(log->lock.directory, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+    bool locked = fd >= 0 && sys.fcntl(fd, F_OFD_GETLK, (long)&lock) == 0 && lock.l_type != F_UNLCK;
+    if (fd >= 0) {
+        sys.close(fd);
+    }
+    return locked;
+}
+
 static int make(struct log *log, struct log_ring *own)
 {
     char name[NAME_SIZE];
@@ -116,6 +131,11 @@ static int make(struct log *log, struct log_ring *own)
     }
     if (fd >= 0) {
         sys.close(fd);
+    }
+    if (error == 0 && !is_locked_by_mapping(log, name)) {
+        sys.unlinkat(log->lock.directory, name, 0);
+        sys_blank(own->ring.page, own->size); /* empty; it is given up by who asked for it */
+        error = -ENOLCK;
     }
     return error;
 }

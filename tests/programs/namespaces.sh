@@ -112,6 +112,27 @@ a_log_on_the_lower_layer_of_an_overlay_rotates() {
     [ "$(wc -l <"$directory/lower/app.log")" = 50 ]
 }
 
+# There the lock of a mapped file goes with its descriptor: others would take over what a living process writes into.
+overlay_with_async() {
+    local said=$directory/said
+    mkdir "$directory/scratch" "$directory/merged"
+    mount -t tmpfs none "$directory/scratch"
+    mkdir "$directory/scratch/upper" "$directory/scratch/work"
+    mount -t overlay none "$directory/merged" \
+        -o "lowerdir=$directory/lower,upperdir=$directory/scratch/upper,workdir=$directory/scratch/work"
+    cd "$directory/merged" || return
+    MPLOGSHIM_DIAG=$said shim bash -c 'echo written >app.log; ! compgen -G ".app.log.*.ring"'
+    [ "$(<app.log)" = written ]
+    [ "$(grep -c "is written synchronously, in spite of async=1: no buffer: ENOLCK" "$said")" = 1 ]
+}
+
+on_an_overlay_async_is_synchronous() {
+    new_log
+    mkdir "$directory/lower"
+    rules="$directory/merged/*.log,async=1,async_flush=1h"
+    in_namespaces overlay_with_async
+}
+
 # A process serves every call.
 fuse() {
     local server
@@ -249,6 +270,7 @@ run_tests \
     a_container_with_users_of_its_own_shares_a_log_with_programs_outside \
     root_of_a_user_namespace_that_is_nobody_outside_writes_on \
     a_log_on_the_lower_layer_of_an_overlay_rotates \
+    on_an_overlay_async_is_synchronous \
     a_log_on_a_file_system_of_fuse_rotates \
     a_log_that_is_itself_a_mount_is_written_and_one_line_says_that_it_cannot_rotate \
     a_mount_that_comes_over_a_log_and_goes_again_is_followed \
