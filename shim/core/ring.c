@@ -146,6 +146,24 @@ static bool has_room(const struct ring *ring, uint64_t head, uint64_t tail, size
            ring_slots_between(ring_slot_of(tail), ring_slot_of(head)) < slots;
 }
 
+/*
+ * Another thread was faster. Trying again at once would take the line of the cache away from it, which it needs for its
+ * next record too, and then back; a microsecond later it has put several in.
+ */
+static void stand_back(void)
+{
+    enum { PAUSES = 64 };
+    for (int i = 0; i < PAUSES; i++) {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("isb" ::: "memory");
+#else
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+#endif
+    }
+}
+
 int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_t length, int flags, uint32_t id,
                  struct ring_put **chain)
 {
@@ -178,6 +196,7 @@ int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_
             bool forked = __atomic_load_n(&ring->epoch, __ATOMIC_RELAXED) != epoch;
             return forked ? -ESHUTDOWN : (int64_t)(uint32_t)(ring_position_of(next) - ring_position_of(tail));
         }
+        stand_back();
     }
 }
 

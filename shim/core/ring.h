@@ -26,6 +26,7 @@ enum {
     RING_BASE_SIZE = 256,    /* the name of the log, with its NUL */
     RING_BATCH = 124 * 1024, /* taken out at once, at most, unless one record is larger */
 };
+_Static_assert(RING_BATCH < 128 * 1024, "larger batches meet cold memory");
 
 /*
  * What is about to be written, and then that it is: whoever takes the buffer over compares with the file. In the
