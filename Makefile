@@ -135,8 +135,6 @@ $(BUILD)/tests/preload/%: tests/preload/%.c $(sanitizer)
 	$(COMPILE) -fno-builtin -pthread -o $@ $< $(sanitizer) $(LIBRARIES)
 
 $(BUILD)/tests/preload/sandbox: LIBRARIES = -lseccomp
-# One program without the hash table that next.c reads: the loader is asked instead.
-$(BUILD)/tests/preload/results: LIBRARIES = -Wl,--hash-style=sysv
 
 # This one writes through the core itself.
 $(BUILD)/tests/bench/bench_rotation: tests/bench/bench_rotation.c $(core) $(sanitizer)
