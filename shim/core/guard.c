@@ -39,7 +39,7 @@ void guard_start(void (*forked)(void))
  */
 static bool is_home(void)
 {
-    return !guard_thread.child_confined && sys.getpid() == home_pid && sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0) != 0;
+    return !guard_thread.child_unasked && sys.getpid() == home_pid && sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0) != 0;
 }
 
 bool guard_foreign_memory(void)
@@ -60,6 +60,7 @@ void guard_forked(void)
 {
     *same_process = 1;
     home_pid = sys.getpid();
+    guard_thread.child_unasked |= guard_thread.vfork_child != 0;
     guard_thread.id = 0;
     on_fork();
 }

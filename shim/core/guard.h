@@ -14,7 +14,7 @@ struct guard_thread {
     int inside;
     uintptr_t frame;         /* the stack address at which it entered */
     int vfork_child;         /* set by vfork (vfork.S) around the child's use of its parent's memory */
-    bool child_confined;     /* by a seccomp filter: it may not be asked for its number */
+    bool child_unasked;      /* its number does not tell: a filter forbids asking, or it is a fork child of the child */
     uint32_t id;             /* gettid(), 0 until needed */
     int cancel_type;         /* what guard_leave puts back */
     void (*abandon)(void *); /* undoes what is held if the thread jumps out of the shim, or NULL */

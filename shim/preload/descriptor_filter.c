@@ -15,7 +15,7 @@
 void descriptor_before_filter(struct filtering *filtering)
 {
     *filtering = (struct filtering){.stops = descriptor_active() && !guard_foreign_process(), .paused = false};
-    guard_thread.child_confined = guard_foreign_memory();
+    guard_thread.child_unasked = guard_foreign_memory();
     if (!filtering->stops || guard_inside()) {
         return;
     }

@@ -307,7 +307,7 @@ long process_after_vfork(long result)
     forget_frames_of_child(__builtin_frame_address(0));
     if (guard_thread.vfork_child > 0) {
         guard_thread.vfork_child--;
-        guard_thread.child_confined = false;
+        guard_thread.child_unasked = false;
     }
     return hook_result(errno, result);
 }
