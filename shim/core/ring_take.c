@@ -28,10 +28,18 @@ static bool continues(const struct ring_run *run, uint64_t record, uint64_t alon
            ring_position_of(record) == run->position + (uint32_t)run->length;
 }
 
+/* None where ring_tidy has come past `end`: what was put in behind it was given up. */
+static uint32_t slots_before(const struct ring *ring, uint32_t end)
+{
+    uint32_t first = ring_slot_of(ring_load(&ring->page->tail));
+    uint32_t left = ring_slots_between(first, end);
+    return left <= ring_slots_between(first, ring_end(ring)) ? left : 0;
+}
+
 bool ring_next(const struct ring *ring, uint32_t end, uint64_t alone, bool late, struct ring_run *run, bool *waits)
 {
     uint32_t first = ring_slot_of(ring->page->tail);
-    uint32_t count = ring_slots_between(first, end);
+    uint32_t count = slots_before(ring, end);
     bool alone_already = false;
     *waits = false;
     run->length = 0;
@@ -94,9 +102,7 @@ uint32_t ring_first(const struct ring *ring)
 
 bool ring_has_before(const struct ring *ring, uint32_t end)
 {
-    uint32_t first = ring_slot_of(ring_load(&ring->page->tail));
-    uint32_t left = ring_slots_between(first, end);
-    return left > 0 && left <= ring_slots_between(first, ring_end(ring));
+    return slots_before(ring, end) > 0;
 }
 
 size_t ring_cut(const struct ring *ring, const struct ring_run *run, uint64_t room)

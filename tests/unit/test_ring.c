@@ -204,6 +204,27 @@ static void what_was_given_up_alone_leaves_nothing(void **state)
     free(fixture.memory);
 }
 
+static void what_was_given_up_behind_the_end_is_not_waited_for(void **state)
+{
+    bool waits;
+    struct ring_run run;
+    (void)state;
+    struct fixture fixture = fixture_make(1);
+    put(&fixture.ring, "one\n");
+    uint32_t end = ring_end(&fixture.ring);
+    struct ring_put stopped = reserve(&fixture.ring, 4, 7);
+    struct ring_put *chain = &stopped;
+    ring_abandon(&chain);
+    assert_true(ring_next(&fixture.ring, end, 0, false, &run, &waits));
+    ring_intend(&fixture.ring, &run, run.length, 1, 2, 0);
+    ring_settle(&fixture.ring, run.length); /* which frees both */
+    assert_int_equal(ring_used(&fixture.ring), 0);
+    assert_false(ring_next(&fixture.ring, end, 0, false, &run, &waits));
+    assert_false(waits);
+    assert_false(ring_has_before(&fixture.ring, end));
+    free(fixture.memory);
+}
+
 static void who_jumps_away_before_reserving_takes_nothing_of_others(void **state)
 {
     bool waits;
@@ -588,6 +609,7 @@ int main(void)
         cmocka_unit_test(what_is_being_put_in_holds_up_who_is_patient_only),
         cmocka_unit_test(who_jumps_away_after_reserving_holds_up_nobody),
         cmocka_unit_test(what_was_given_up_alone_leaves_nothing),
+        cmocka_unit_test(what_was_given_up_behind_the_end_is_not_waited_for),
         cmocka_unit_test(who_jumps_away_before_reserving_takes_nothing_of_others),
         cmocka_unit_test(runs_are_cut_between_records_that_end_lines),
         cmocka_unit_test(what_of_a_batch_is_written_is_taken_out_once),
