@@ -175,9 +175,19 @@ static bool is_busy(int error)
 }
 
 /*
- * F_SETLK with sleeps that double from 20 microseconds to 4 milliseconds: under contention as fast as F_SETLKW, and it
- * can keep a deadline. Who has slept for more than a millisecond is one of many; if 31 of them woke up each
- * millisecond, that would take the writer in their midst a seventh of its time.
+ * How long is slept before the next attempt, at most. Who has slept for more than a millisecond is one of many; if 31
+ * of them woke up each millisecond, that would take the writer in their midst a seventh of its time. But who was
+ * unlucky for a second, on a machine that is busy with other things, tries more often than all others.
+ */
+static int64_t longest_pause(int64_t waited)
+{
+    enum { SECOND = 1000000000, MILLISECOND = 1000000 };
+    return waited < SECOND ? 4 * MILLISECOND : MILLISECOND / 2;
+}
+
+/*
+ * F_SETLK with sleeps that double from 20 microseconds on: under contention as fast as F_SETLKW, and it can keep a
+ * deadline.
  */
 int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout_ns)
 {
@@ -185,11 +195,12 @@ int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout
     if (!is_busy(error) || timeout_ns == UINT64_MAX) {
         return is_busy(error) ? -EAGAIN : error;
     }
-    int64_t deadline = timeout_ns == 0 ? INT64_MAX : sys_now(CLOCK_MONOTONIC) + (int64_t)timeout_ns;
+    int64_t begun = sys_now(CLOCK_MONOTONIC);
     int64_t pause = 20000;
     while (is_busy(error)) {
-        const int64_t longest = 4000000;
-        int64_t left = deadline == INT64_MAX ? INT64_MAX : deadline - sys_now(CLOCK_MONOTONIC);
+        int64_t waited = sys_now(CLOCK_MONOTONIC) - begun;
+        int64_t longest = longest_pause(waited);
+        int64_t left = timeout_ns == 0 ? INT64_MAX : (int64_t)timeout_ns - waited;
         if (left <= 0) {
             return -ETIMEDOUT;
         }

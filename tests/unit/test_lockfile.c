@@ -351,14 +351,16 @@ static void lock_of_another_process_is_waited_for_as_long_as_asked(void **state)
 static struct holder slow_holder;
 static int sleeps;
 static int64_t longest_sleep;
+static int64_t last_sleep;
 
 static int sleep_until_it_lets_go(const struct timespec *duration)
 {
     assert_int_equal(duration->tv_sec, 0);
     assert_true(sleeps > 0 || duration->tv_nsec == 20000);
-    assert_true(duration->tv_nsec >= longest_sleep);
-    longest_sleep = duration->tv_nsec;
-    if (++sleeps == 100) {
+    assert_true(duration->tv_nsec >= longest_sleep || scene_clock.slept >= 1000000000);
+    longest_sleep = duration->tv_nsec > longest_sleep ? duration->tv_nsec : longest_sleep;
+    last_sleep = duration->tv_nsec;
+    if (++sleeps == 1000) {
         let_go(&slow_holder);
     }
     return scene_sleep(duration);
@@ -371,8 +373,9 @@ static void lock_is_had_when_its_holder_lets_go(void **state)
     slow_holder = hold(place, MPLOGSHIM_LOCK_WRITE);
     sys.sleep = sleep_until_it_lets_go;
     assert_int_equal(lockfile_acquire(&place->lockfile, MPLOGSHIM_LOCK_WRITE, 0), 0);
-    assert_int_equal(sleeps, 100);
+    assert_int_equal(sleeps, 1000);
     assert_int_equal(longest_sleep, 4000000);
+    assert_int_equal(last_sleep, 500000); /* who was unlucky for a second */
 }
 
 static int fcntl_failures;
