@@ -7,7 +7,7 @@ need "$python"
 kills=${LOCKLESS_KILLS:-60}
 time_limit=$((300 + kills))
 
-# Processes, threads, children and interpreters at full speed.
+# Processes, threads, children and interpreters at full speed; and where lines are strict, byte by byte.
 crowd_writes() {
     start "$writer" fprintf "$log" 1 1500
     start_redirected "$writer_cpp" cout - 2 1500
@@ -16,21 +16,22 @@ crowd_writes() {
     start "$writer" --threads 2 --buffering full fprintf "$log" 9 1500
     start "$writer" --length 3000-9000 write "$log" 11 200
     start "$python" "$account_dir/writer.py" logging "$log" 12 1000
+    [[ $rules != *strict* ]] || start "$writer" --buffering none putc "$log" 13 500
     finish
 }
 
-crowd_loses_nothing_with() { # KEYS MIN-ROTATIONS
+crowd_loses_nothing_with() { # KEYS [WRITER=LINES]...
     new_log "lock=rotate,max_bytes=8K,$1"
     crowd_writes
-    account --min-rotations "$2" {1,2,3,4,5,6,7,8,9,10}=1500 11=200 12=1000
+    account --min-rotations 10 {1,2,3,4,5,6,7,8,9,10}=1500 11=200 12=1000 "${@:2}"
 }
 
 a_crowd_loses_nothing() {
-    crowd_loses_nothing_with compress=gzip:1 10
+    crowd_loses_nothing_with compress=gzip:1
 }
 
 a_crowd_loses_nothing_with_strict_lines() {
-    crowd_loses_nothing_with lines=strict 10
+    crowd_loses_nothing_with lines=strict 13=500
 }
 
 a_crowd_loses_nothing_with_some_that_lock_every_write() {
