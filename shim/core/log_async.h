@@ -63,6 +63,9 @@ void log_async_stop_thread(void);
  * if it did; *size is the file's then. */
 bool log_async_mend(struct log *log, struct writer *writer, off_t *size);
 
+/* Whether there may be buffers beside the lock file, as far as that says. */
+bool log_async_any_left(const struct log *log);
+
 /* Writes what is in the buffers of dead processes. With no lock held, inside the guard. */
 void log_async_take_over(struct log *log);
 

@@ -45,7 +45,7 @@ static int take_over(struct log *log, uint64_t number)
     return error;
 }
 
-static void take_over_in_turn(struct log *log, uint64_t number)
+static int take_over_in_turn(struct log *log, uint64_t number)
 {
     static bool told;
     int error = log_lock(log);
@@ -59,24 +59,54 @@ static void take_over_in_turn(struct log *log, uint64_t number)
         told = true;
         diag_message("%s: a buffer of async=1 cannot be read: %llu", log->path, (unsigned long long)number);
     }
+    return error;
 }
 
-/* How many there are, but for this process's own. */
-static int read_entries(struct log *log, const char *entries, ssize_t size)
+/* Whether that is no buffer for this process to write out: it is a living one's, another user's, or none at all. */
+static bool is_none_of_ours(int error)
 {
-    int count = 0;
+    return error == -EAGAIN || error == -EPERM || error == -EACCES || error == -EINVAL || error == -ENOENT;
+}
+
+/* Buffers beside the lock file; this process's own are among them. */
+struct found {
+    int count;   /* or less than 0: not to be known */
+    bool undone; /* a dead process's could not be written out */
+};
+
+static void read_entries(struct log *log, const char *entries, ssize_t size, struct found *found)
+{
     for (ssize_t at = 0; at < size;) {
         const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
         uint64_t number;
         if (name_is_ring(log->lock.name, entry->d_name, &number)) {
-            count++;
-            if (!is_own(log, number)) {
-                take_over_in_turn(log, number);
-            }
+            int error = is_own(log, number) ? 0 : take_over_in_turn(log, number);
+            found->undone = found->undone || (error != 0 && !is_none_of_ours(error));
+            found->count++;
         }
         at += entry->d_reclen;
     }
-    return count;
+}
+
+static struct found look_at_each(struct log *log)
+{
+    enum { ENTRIES_SIZE = 16384 };
+    struct found found = {.count = 0};
+    char *entries = sys_reserve(ENTRIES_SIZE); /* signal stacks are small */
+    int directory = own_open(log->lock.directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    ssize_t size = directory < 0 || entries == NULL ? -1 : 1;
+    while (size > 0) {
+        size = sys.getdents64(directory, entries, ENTRIES_SIZE);
+        read_entries(log, entries, size, &found);
+    }
+    if (directory >= 0) {
+        sys.close(directory);
+    }
+    if (entries != NULL) {
+        sys_give_back(entries, ENTRIES_SIZE);
+    }
+    found.count = size < 0 ? -1 : found.count;
+    return found;
 }
 
 /* What the lock file says of a look that found buffers: when it was, and who looked, as he sees only some of them. */
@@ -111,35 +141,29 @@ void log_async_look_for_dead(struct log *log)
     }
 }
 
+/* A lock file that was removed, or cut off, says nothing of it. */
+__attribute__((noinline)) bool log_async_any_left(const struct log *log)
+{
+    int64_t rings;
+    return log->lock.fd >= 0 && (!lockfile_read(&log->lock, LOCKFILE_RINGS, &rings) || rings != 0);
+}
+
 /*
- * That there are any is said anew by who makes one, after it is there; so it is taken back before the look.
+ * While there are any, the lock file never says that there are none: who looks may be killed, and nobody would look
+ * again. Who makes one says so after it is there; so they are looked for once more after it was taken back.
  */
 __attribute__((noinline)) void log_async_take_over(struct log *log)
 {
-    enum { ENTRIES_SIZE = 16384 };
-    int64_t any;
     if (log->lock.fd < 0) {
         return;
     }
-    if (lockfile_read(&log->lock, LOCKFILE_RINGS, &any) && any != 0) {
+    struct found found = look_at_each(log);
+    if (found.count == 0 && log_async_any_left(log)) {
         lockfile_write(&log->lock, LOCKFILE_RINGS, 0);
+        found = look_at_each(log);
     }
-    char *entries = sys_reserve(ENTRIES_SIZE); /* signal stacks are small */
-    int count = 0;
-    int directory = own_open(log->lock.directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    ssize_t size = directory < 0 || entries == NULL ? -1 : 1;
-    while (size > 0) {
-        size = sys.getdents64(directory, entries, ENTRIES_SIZE);
-        count += read_entries(log, entries, size);
-    }
-    if (directory >= 0) {
-        sys.close(directory);
-    }
-    if (entries != NULL) {
-        sys_give_back(entries, ENTRIES_SIZE);
-    }
-    if (count > 0 || size < 0) {
-        lockfile_write(&log->lock, LOCKFILE_RINGS, look_of_now());
+    if (found.count != 0) { /* what this process cannot do, others may be able to, at once */
+        lockfile_write(&log->lock, LOCKFILE_RINGS, found.undone ? 1 : look_of_now());
     }
     log_helper_call(log);
 }

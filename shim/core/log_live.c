@@ -8,6 +8,7 @@
 
 #include "borrow.h"
 #include "guard.h"
+#include "log_async.h"
 #include "log_locks.h"
 #include "name.h"
 #include "sys.h"
@@ -290,9 +291,7 @@ static int look_at_live(struct log *log, struct writer *writer, const struct sta
     if (log->unrecorded && log->locked) {
         log_agree(log);
     }
-    int64_t rings;
-    log->sees_rings = log->async == NULL && !log_keeping && log->lock.fd >= 0 &&
-                      lockfile_read(&log->lock, LOCKFILE_RINGS, &rings) && rings != 0;
+    log->sees_rings = log->async == NULL && !log_keeping && log_async_any_left(log);
     return sys.fstatat(log->directory.fd, log->base, live, AT_SYMLINK_NOFOLLOW);
 }
 

@@ -243,13 +243,6 @@ static void unlink_writer(struct log *log, struct writer *writer)
     }
 }
 
-/* Whether processes that write by buffers (async=1) may have left some. */
-static __attribute__((noinline)) bool may_have_rings(const struct log *log)
-{
-    int64_t rings;
-    return log->lock.fd >= 0 && lockfile_read(&log->lock, LOCKFILE_RINGS, &rings) && rings != 0;
-}
-
 struct writer *log_attach(const char *path, const struct rule *rule, int fd, int flags, bool inherited,
                           const struct stat *status)
 {
@@ -276,7 +269,7 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
                                 .inherited = -1};
     struct writer *writer = log == NULL ? NULL : add_writer(log, &kind);
     guard_mutex_unlock(&registry_mutex);
-    if (is_new && writer != NULL && (log->async != NULL || may_have_rings(log))) {
+    if (is_new && writer != NULL && (log->async != NULL || log_async_any_left(log))) {
         log_async_take_over(log);
     }
     return writer;

@@ -337,6 +337,21 @@ static void taken_over_by_the_next(void)
     CHECK_EQUAL(messages("mplogshim"), 0);
 }
 
+/* The lock file, which says that there is a buffer, is gone with it; and the next one has no async=1. */
+static void lock_file_removed(void)
+{
+    killed_writer();
+    CHECK_EQUAL(unlink(".app.log.lock"), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("MPLOGSHIM_LOGS", in_directory("app.log"), 1);
+        execl("/bin/sh", "sh", "-c", "echo three >>app.log", NULL);
+    }
+    CHECK_EQUAL(exit_status(child), 0);
+    CHECK_TEXT(content("app.log"), "one\ntwo\nthree\n");
+    CHECK(no_ring_is_there());
+}
+
 static void taken_over_by_another(void)
 {
     int fd = open_log("app.log");
@@ -808,6 +823,7 @@ int main(int count, char **arguments)
          NULL},
         {"after_an_exec_that_fails_there_is_a_new_buffer", WAITS, an_exec_that_fails, NULL, NULL},
         {"the_next_process_takes_over_what_a_killed_one_left", WAITS, taken_over_by_the_next, NULL, NULL},
+        {"so_does_one_that_has_no_buffer_and_a_new_lock_file", WAITS, lock_file_removed, NULL, NULL},
         {"another_process_takes_it_over_within_a_second", WAITS, taken_over_by_another, NULL, NULL},
         {"of_many_processes_one_looks_for_all", WAITS, left_to_another, NULL, NULL},
         {"settle_takes_it_over", WAITS, taken_over_by_settle, NULL, NULL},
