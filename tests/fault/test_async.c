@@ -538,6 +538,43 @@ static void who_is_killed_while_taking_over_leaves_it_to_the_next(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* Who has just looked may be unable to write, by a limit of its own. */
+static void look_after_another(const struct faults *wanted)
+{
+    scene_start(&scene);
+    faults_install(wanted);
+    faults_arm();
+    scene_attach(&scene);
+    faults_disarm();
+    require(rings() == 1, "written all the same");
+    temporary_must(guard_enter(), "look");
+    log_async_look_for_dead(scene.writer->log);
+    guard_leave();
+    require(rings() == 0 && live_lines() == FIRST_LINES, "left to who cannot");
+    _exit(!scene_write_lines(&scene, FIRST_LINES + 1, LAST_LINE));
+}
+
+static void what_one_cannot_write_is_left_to_others_at_once(void **state)
+{
+    const struct faults limit = {.kind = FAULT_FROM, .call = "writev", .error = EFBIG};
+    int status = -1;
+    (void)state;
+    scene_make(&scene);
+    pid_t child = fork();
+    if (child == 0) {
+        be_killed_in_a_batch();
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    child = fork();
+    if (child == 0) {
+        look_after_another(&limit);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_true(history_holds(scene.directory, LAST_LINE, 0));
+    temporary_remove(scene.directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -548,6 +585,7 @@ int main(void)
         cmocka_unit_test(a_buffer_that_cannot_be_removed_gives_nothing_twice),
         cmocka_unit_test(taking_over_loses_and_doubles_nothing_when_one_call_fails),
         cmocka_unit_test(who_is_killed_while_taking_over_leaves_it_to_the_next),
+        cmocka_unit_test(what_one_cannot_write_is_left_to_others_at_once),
     };
     report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return report == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
