@@ -187,12 +187,21 @@ static enum look real_path(int fd, const struct paths *paths)
     return LOOK_LOG;
 }
 
+static bool lies_at(int fd, const char *path)
+{
+    struct stat mine;
+    struct stat there;
+    return sys.fstat(fd, &mine) == 0 && sys.fstatat(AT_FDCWD, path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+           mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}
+
 /*
  * The rule of the log that an open file belongs to, and the log's path. Besides the live file that may be an archive:
  * somebody rotated between the open and this look, or long before (inherited). Only a log that was rotated has
- * archives, and a program that names an archive itself means the archive (/dev/stdout names nothing).
+ * archives, and a program that names an archive itself means the archive (/dev/stdout names nothing). FUSE may call a
+ * file deleted that is at its place: two processes have just created it.
  */
-static const struct rule *rule_of(const char *given, const struct paths *paths)
+static const struct rule *rule_of(int fd, const char *given, const struct paths *paths)
 {
     const struct rule *rule = match_log(config, paths->link);
     if (rule != NULL) {
@@ -203,14 +212,14 @@ static const struct rule *rule_of(const char *given, const struct paths *paths)
     if (rule == NULL || (given != NULL && strcmp(base_name(given), base_name(paths->link)) == 0)) {
         return NULL;
     }
-    return log_was_rotated(paths->log, rule) ? rule : NULL;
+    return lies_at(fd, paths->log) || log_was_rotated(paths->log, rule) ? rule : NULL;
 }
 
 /* What the real path in `paths` belongs to. Only a closer look asks the file system about archives. */
-static enum look judge(const char *given, const struct paths *paths, const struct rule **rule)
+static enum look judge(int fd, const char *given, const struct paths *paths, const struct rule **rule)
 {
     if (paths == &long_paths) {
-        *rule = rule_of(given, paths);
+        *rule = rule_of(fd, given, paths);
         return *rule == NULL ? LOOK_PLAIN : LOOK_LOG;
     }
     *rule = match_log(config, paths->link);
@@ -229,7 +238,7 @@ static enum look look_at(int fd, const char *given, const struct paths *paths, c
         }
         return LOOK_PLAIN;
     }
-    return found == LOOK_LOG ? judge(given, paths, rule) : found;
+    return found == LOOK_LOG ? judge(fd, given, paths, rule) : found;
 }
 
 /* A log gets O_APPEND and becomes a writer. Apart, because signal stacks are small. */
@@ -265,18 +274,12 @@ static __attribute__((noinline)) uintptr_t attach(int fd, const struct rule *rul
  */
 static __attribute__((noinline)) bool leads_elsewhere(int fd)
 {
-    struct stat mine;
-    struct stat there;
     const struct rule *rule;
     for (int attempt = 0; attempt < 3; attempt++) {
         if (strcmp(long_link, long_log) != 0) {
             return false; /* an archive by now: the log is in the same directory */
         }
-        if (sys.fstat(fd, &mine) != 0) {
-            return true;
-        }
-        if (sys.fstatat(AT_FDCWD, long_link, &there, AT_SYMLINK_NOFOLLOW) == 0 && mine.st_dev == there.st_dev &&
-            mine.st_ino == there.st_ino) {
+        if (lies_at(fd, long_link)) {
             return false;
         }
         /* Rotated, moved or removed just now? Then the kernel tells another path. */
@@ -407,7 +410,7 @@ static enum look resolve(int directory, const char *path, int flags, const struc
         }
         strcpy(paths->link + length, base);
     }
-    return found == LOOK_LOG ? judge(path, paths, rule) : found;
+    return found == LOOK_LOG ? judge(-1, path, paths, rule) : found;
 }
 
 const struct rule *descriptor_path_rule(int directory, const char *path, int flags)
