@@ -176,13 +176,17 @@ static bool is_busy(int error)
 
 /*
  * How long is slept before the next attempt, at most. Who has slept for more than a millisecond is one of many; if 31
- * of them woke up each millisecond, that would take the writer in their midst a seventh of its time. But who was
- * unlucky for a second, on a machine that is busy with other things, tries more often than all others.
+ * of them woke up each millisecond, that would take the writer in their midst a seventh of its time. Who is in a hurry
+ * tries more often, and who was unlucky for a second, on a machine that is busy with other things, most of all.
  */
-static int64_t longest_pause(int64_t waited)
+static int64_t longest_pause(uint64_t timeout_ns, int64_t waited)
 {
-    enum { SECOND = 1000000000, MILLISECOND = 1000000 };
-    return waited < SECOND ? 4 * MILLISECOND : MILLISECOND / 2;
+    enum { ATTEMPTS = 64, LEAST = 1000000, MOST = 4000000, UNLUCKY = 1000000000 };
+    uint64_t share = timeout_ns == 0 ? MOST : timeout_ns / ATTEMPTS;
+    if (waited >= UNLUCKY) {
+        return LEAST / 2;
+    }
+    return share < LEAST ? LEAST : share < MOST ? (int64_t)share : MOST;
 }
 
 /*
@@ -199,7 +203,7 @@ int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout
     int64_t pause = 20000;
     while (is_busy(error)) {
         int64_t waited = sys_now(CLOCK_MONOTONIC) - begun;
-        int64_t longest = longest_pause(waited);
+        int64_t longest = longest_pause(timeout_ns, waited);
         int64_t left = timeout_ns == 0 ? INT64_MAX : (int64_t)timeout_ns - waited;
         if (left <= 0) {
             return -ETIMEDOUT;

@@ -288,7 +288,7 @@ static bool may_write_at_once(const struct log *log, const struct writer *writer
  * (sys_hot.h). Anything else is left to the long way, which begins where this has ended: the lock may be held.
  *
  * The lock is given back up to the end of the file, which needs no memory in the kernel, unlike that of one byte (100
- * ns, and it could fail). A process that writes holds no other.
+ * ns, and it could fail). A process that writes holds no other. A server of files may know only what was locked.
  */
 static SYS_HOT size_t write_at_once(struct log *log, struct writer *writer, struct record *record)
 {
@@ -315,7 +315,9 @@ static SYS_HOT size_t write_at_once(struct log *log, struct writer *writer, stru
     ssize_t written = sys_hot_writev(writer->fd, record->vector, record->count);
     lock.l_type = F_UNLCK;
     lock.l_len = 0;
-    sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock);
+    if (sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock) != 0) {
+        lockfile_release(&log->lock, MPLOGSHIM_LOCK_WRITE);
+    }
     sys_hot_steady();
     log->locked = false;
     record->error = written < 0 ? (int)written : written == 0 ? -ENOSPC : 0;

@@ -378,6 +378,28 @@ static void lock_is_had_when_its_holder_lets_go(void **state)
     assert_int_equal(last_sleep, 500000); /* who was unlucky for a second */
 }
 
+static int sleep_and_count(const struct timespec *duration)
+{
+    sleeps++;
+    longest_sleep = duration->tv_nsec > longest_sleep ? duration->tv_nsec : longest_sleep;
+    return scene_sleep(duration);
+}
+
+static void short_wait_is_of_many_attempts(void **state)
+{
+    struct place *place = *state;
+    assert_opens(place);
+    struct holder holder = hold(place, MPLOGSHIM_LOCK_WRITE);
+    sys.sleep = sleep_and_count;
+    sleeps = 0;
+    longest_sleep = 0;
+    assert_int_equal(lockfile_acquire(&place->lockfile, MPLOGSHIM_LOCK_WRITE, 100000000), -ETIMEDOUT);
+    assert_in_range(sleeps, 60, 80);
+    assert_in_range(longest_sleep, 1000000, 2000000);
+    assert_int_equal(scene_clock.slept, 100000000);
+    let_go(&holder);
+}
+
 static int fcntl_failures;
 static int fcntl_error;
 
@@ -432,6 +454,7 @@ int main(void)
         TEST(number_that_became_another_file_is_never_closed),
         TEST(lock_of_another_process_is_waited_for_as_long_as_asked),
         TEST(lock_is_had_when_its_holder_lets_go),
+        TEST(short_wait_is_of_many_attempts),
         TEST(interrupted_attempt_is_made_again),
         TEST(file_system_without_locks_is_told_at_once),
     };

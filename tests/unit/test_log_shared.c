@@ -442,6 +442,30 @@ static void lock_that_comes_free_in_time_is_no_event(void **state)
     assert_history(3);
 }
 
+/* As servers of NFS may. */
+static int fcntl_of_what_is_locked(int fd, int command, long argument)
+{
+    const struct flock *lock = (const struct flock *)argument;
+    bool more = command == F_SETLK && lock->l_type == F_UNLCK && lock->l_len != 1;
+    return more ? -EINVAL : sys_real.fcntl(fd, command, argument);
+}
+
+static void lock_is_let_go_where_more_than_was_locked_cannot_be(void **state)
+{
+    int status = -1;
+    (void)state;
+    begin(0);
+    sys.fcntl = fcntl_of_what_is_locked;
+    assert_true(scene_write_lines(&scene, 1, 3));
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(lockfile_is_held(&scene.writer->log->lock, MPLOGSHIM_LOCK_WRITE));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_history(3);
+}
+
 static void program_that_closed_the_lock_file_gets_it_again(void **state)
 {
     (void)state;
@@ -481,6 +505,7 @@ int main(void)
         TEST(directory_that_was_replaced_is_followed),
         TEST(lock_that_is_not_to_be_had_is_waited_for_once),
         TEST(lock_that_comes_free_in_time_is_no_event),
+        TEST(lock_is_let_go_where_more_than_was_locked_cannot_be),
         TEST(program_that_closed_the_lock_file_gets_it_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
