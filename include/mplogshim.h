@@ -26,6 +26,8 @@
  *   bytes 4096 ..     one byte for every rotation: the file's length is the generation; from 2^40 it goes back to 1
  *
  * A changed length never means anything but "look again". fcntl locks on single bytes of the page say who does what.
+ * A process that writes to the log by the library keeps none of them by POSIX locks of its own: each write gives all of
+ * them back. OFD locks stay.
  */
 #define MPLOGSHIM_PAGE_SIZE  4096
 #define MPLOGSHIM_PAGE_MAGIC "mplogshim 1\n"
