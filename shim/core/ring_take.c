@@ -132,10 +132,14 @@ void ring_tidy(struct ring *ring)
     uint32_t end = ring_end(ring);
     uint32_t position = ring_position_of(tail);
     uint32_t slot = ring_slot_of(tail);
-    while (slot != end && ring_state_of(ring_load(ring_slot_at(ring, slot))) == SLOT_GONE) {
-        uint64_t *gone = ring_slot_at(ring, slot);
-        position = ring_position_of(*gone) + ring_length_of(*gone);
-        ring_store(gone, SLOT_RESERVED);
+    while (slot != end) {
+        uint64_t *at = ring_slot_at(ring, slot);
+        uint64_t record = ring_load(at);
+        if (ring_state_of(record) != SLOT_GONE) {
+            break;
+        }
+        position = ring_position_of(record) + ring_length_of(record);
+        ring_store(at, SLOT_RESERVED);
         slot = (slot + 1) % SLOT_LIMIT;
     }
     ring_store(&ring->page->tail, ring_make_head(position, slot, 0));
