@@ -24,9 +24,8 @@
 /* A macro where the compiler optimizes. */
 #undef fwrite_unlocked
 
-/* Atomic, because threads may make the first call of one at once. */
-#define HOOK(result, name, parameters, arguments)                 result(*_Atomic name) parameters;
-#define HOOK_VARIADIC(result, name, parameters, named, arguments) result(*_Atomic name) parameters;
+#define HOOK(result, name, parameters, arguments)                 result(*name) parameters;
+#define HOOK_VARIADIC(result, name, parameters, named, arguments) result(*name) parameters;
 #define HOOK_ONLY(name)
 #define HOOK_ALIAS(alias, name)
 #define HOOK_DATA(name)
