@@ -253,6 +253,12 @@ int64_t lockfile_generation(const struct lockfile *lockfile)
     return length < 0 ? length : min_length(length) - MPLOGSHIM_PAGE_SIZE;
 }
 
+bool lockfile_is_short(const struct lockfile *lockfile)
+{
+    int64_t length = sys.lseek(lockfile->fd, 0, SEEK_END);
+    return length >= 0 && length < MPLOGSHIM_PAGE_SIZE;
+}
+
 /*
  * No log is rotated a million million times: a length beyond that is a stranger's, who may have gone to the end of
  * what the file system allows, where no file can be made longer. Then the count starts anew; at 1, because 0 would say

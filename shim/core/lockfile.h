@@ -47,6 +47,9 @@ void lockfile_release(const struct lockfile *lockfile, int byte);
 /* The number of rotations so far, or -errno. */
 int64_t lockfile_generation(const struct lockfile *lockfile);
 
+/* Somebody has cut it off, and the generation with it: that one is the same as before says nothing. */
+bool lockfile_is_short(const struct lockfile *lockfile);
+
 /* Makes the generation, which is `generation`, one larger; after 2^40, 1. */
 int lockfile_advance(const struct lockfile *lockfile, int64_t generation);
 

@@ -308,8 +308,8 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation)
     }
     int found = look_at_live(log, writer, &mine, &generation, &live);
     /* Where the directory may not be searched, the generation alone must tell. */
-    bool unseen =
-        found == -EACCES && !writer->astray && (writer->generation == generation || writer->inherited == generation);
+    bool unseen = found == -EACCES && !writer->astray && !lockfile_is_short(&log->lock) &&
+                  (writer->generation == generation || writer->inherited == generation);
     if (!unseen && (found != 0 || !log_is_file(writer, &live))) {
         int error = follow(log, writer, generation);
         writer->astray = error != 0;
