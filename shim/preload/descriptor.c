@@ -1,5 +1,5 @@
 /*
- * From a descriptor to what it is: the table, and how an unknown descriptor is looked at.
+ * From a descriptor to what it is: how an unknown one is looked at.
  */
 #include "descriptor.h"
 
@@ -13,22 +13,10 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 
-/*
- * One word for each number up to the kernel's default limit (fs.nr_open), in pages that are made when one of their
- * descriptors is looked at; small, because programs that lock all of their memory would lock it too. It is a cache:
- * everything that makes a descriptor and is intercepted sets or clears its word.
- */
-enum { TABLE_SIZE = 1 << 20, PAGE_WORDS = 1024 };
-static bool active;
-static SYS_FIRST uintptr_t first_page[PAGE_WORDS]; /* of nearly every descriptor of nearly every process */
-static SYS_SELDOM uintptr_t *more_pages[TABLE_SIZE / PAGE_WORDS];
 static const struct config *config;
 static uint32_t look_mutex;
-static atomic_int highest_managed = -1;
 
 /* A number that became the shim's own is unknown, whatever it was before: descriptor_managed asks. */
 static void note_own(int fd)
@@ -39,94 +27,24 @@ static void note_own(int fd)
 void descriptor_start(const struct config *rules)
 {
     config = rules;
-    active = true;
+    descriptor_use_table(true);
     own_start(note_own);
 }
 
 void descriptor_stop(void)
 {
     sys_confined = true;
-    active = false;
-}
-
-bool descriptor_active(void)
-{
-    return active;
+    descriptor_use_table(false);
 }
 
 bool descriptor_foreign_memory(void)
 {
-    return active && guard_foreign_memory();
-}
-
-/* The page with the number's word, or NULL if it is not there yet. */
-static inline uintptr_t *page_of(int fd)
-{
-    return fd < PAGE_WORDS ? first_page : __atomic_load_n(&more_pages[fd / PAGE_WORDS], __ATOMIC_ACQUIRE);
-}
-
-uintptr_t descriptor_state(int fd)
-{
-    if (!active || (unsigned)fd >= TABLE_SIZE) {
-        return DESCRIPTOR_PLAIN;
-    }
-    const uintptr_t *page = page_of(fd);
-    return page == NULL ? DESCRIPTOR_UNKNOWN : __atomic_load_n(&page[fd % PAGE_WORDS], __ATOMIC_ACQUIRE);
-}
-
-static uintptr_t *make_page(uintptr_t **slot)
-{
-    uintptr_t *none = NULL;
-    uintptr_t *page = sys_reserve(PAGE_WORDS * sizeof *page);
-    if (page != NULL && !__atomic_compare_exchange_n(slot, &none, page, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        munmap(page, PAGE_WORDS * sizeof *page); /* another thread was faster */
-        page = none;
-    }
-    return page;
-}
-
-void descriptor_set_state(int fd, uintptr_t state)
-{
-    if (!active || (unsigned)fd >= TABLE_SIZE) {
-        return;
-    }
-    uintptr_t *page = page_of(fd);
-    if (page == NULL && state != DESCRIPTOR_UNKNOWN) {
-        page = make_page(&more_pages[fd / PAGE_WORDS]);
-    }
-    if (page == NULL) {
-        return; /* no memory: it stays unknown and is looked at each time */
-    }
-    int highest = highest_managed;
-    while (state >= DESCRIPTOR_LOCK && fd > highest && !atomic_compare_exchange_weak(&highest_managed, &highest, fd)) {
-    }
-    __atomic_store_n(&page[fd % PAGE_WORDS], state, __ATOMIC_RELEASE);
-}
-
-void descriptor_forget_plain(int fd)
-{
-    uintptr_t plain = DESCRIPTOR_PLAIN;
-    uintptr_t *page = !active || (unsigned)fd >= TABLE_SIZE ? NULL : page_of(fd);
-    if (page != NULL) {
-        __atomic_compare_exchange_n(&page[fd % PAGE_WORDS], &plain, DESCRIPTOR_UNKNOWN, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_RELAXED);
-    }
-}
-
-int descriptor_highest_managed(void)
-{
-    return highest_managed;
-}
-
-struct writer *descriptor_writer(int fd)
-{
-    uintptr_t state = descriptor_state(fd);
-    return state > DESCRIPTOR_LOCK ? (struct writer *)state : NULL;
+    return descriptor_active() && guard_foreign_memory();
 }
 
 bool rare_enter(struct rare *rare)
 {
-    if (!active || !guard_enter()) {
+    if (!descriptor_active() || !guard_enter()) {
         return false;
     }
     if (guard_foreign_process()) {
@@ -331,18 +249,20 @@ void descriptor_look(int fd, const char *given)
     rare_leave(&rare);
 }
 
-bool descriptor_managed(int fd)
+__attribute__((noinline)) bool descriptor_unknown_managed(int fd)
 {
-    uintptr_t state = descriptor_state(fd);
-    if (__builtin_expect(state == DESCRIPTOR_UNKNOWN, 0)) {
-        int saved = errno;
-        if (!own_is(fd)) {
-            descriptor_look(fd, NULL);
-        }
-        errno = saved;
-        state = descriptor_state(fd);
+    int saved = errno;
+    if (!own_is(fd)) {
+        descriptor_look(fd, NULL);
     }
-    return state > DESCRIPTOR_LOCK;
+    errno = saved;
+    return descriptor_state(fd) > DESCRIPTOR_LOCK;
+}
+
+__attribute__((noinline)) bool descriptor_unknown_takes_write(int fd)
+{
+    return descriptor_unknown_managed(fd) ||
+           (descriptor_state(fd) == DESCRIPTOR_UNKNOWN && (own_is(fd) || descriptor_foreign_memory()));
 }
 
 bool descriptor_appends(int fd)
@@ -363,12 +283,6 @@ void descriptor_show_append(int fd, bool shows)
     if (writer != NULL && !descriptor_foreign_memory()) {
         writer->shows_append = shows;
     }
-}
-
-bool descriptor_takes_write(int fd)
-{
-    return descriptor_managed(fd) ||
-           (descriptor_state(fd) == DESCRIPTOR_UNKNOWN && (own_is(fd) || descriptor_foreign_memory()));
 }
 
 /* Opens what a path leads to without opening it (O_PATH), or its directory if it does not exist; the rest in *base. */

@@ -7,6 +7,8 @@
 #ifndef MPLOGSHIM_DESCRIPTOR_H
 #define MPLOGSHIM_DESCRIPTOR_H
 
+#include "descriptor_table.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +16,12 @@
 #include <sys/uio.h>
 
 /* Whether `fd` is managed. An unknown descriptor is looked at first (one readlink); a known one costs one load. */
-bool descriptor_managed(int fd);
+bool descriptor_unknown_managed(int fd);
+static inline bool descriptor_managed(int fd)
+{
+    uintptr_t state = descriptor_state(fd);
+    return state == DESCRIPTOR_UNKNOWN ? descriptor_unknown_managed(fd) : state > DESCRIPTOR_LOCK;
+}
 
 /* Whether the program would see O_APPEND in the flags of `fd` without the shim; and what it asked for by F_SETFL. */
 bool descriptor_shows_append(int fd);
@@ -24,7 +31,12 @@ void descriptor_show_append(int fd, bool shows);
  * Whether a write to `fd` is for descriptor_write. Besides the managed ones that are the shim's own descriptors, which
  * the program has not opened, and in a vfork child, whose parent's table says nothing, every unknown one.
  */
-bool descriptor_takes_write(int fd);
+bool descriptor_unknown_takes_write(int fd);
+static inline bool descriptor_takes_write(int fd)
+{
+    uintptr_t state = descriptor_state(fd);
+    return state == DESCRIPTOR_UNKNOWN ? descriptor_unknown_takes_write(fd) : state > DESCRIPTOR_LOCK;
+}
 
 /* Whether the program itself asked for O_APPEND on a managed descriptor: then it expects what the kernel says to that.
  */

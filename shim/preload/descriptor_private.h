@@ -1,5 +1,5 @@
 /*
- * Shared by descriptor.c (the table and the look), descriptor_open.c and descriptor_call.c (the operations).
+ * Shared by descriptor.c (the look), descriptor_open.c and descriptor_call.c (the operations).
  */
 #ifndef MPLOGSHIM_DESCRIPTOR_PRIVATE_H
 #define MPLOGSHIM_DESCRIPTOR_PRIVATE_H
@@ -14,16 +14,11 @@
 #define LOWEST_ADDRESS  ((uintptr_t)65536)
 #define HIGHEST_ADDRESS ((uintptr_t)1 << 56)
 
-/* A word of the table: one of these, or the address of the writer. DESCRIPTOR_LOCK is open on a file named as a lock
- * file. */
-enum { DESCRIPTOR_UNKNOWN = 0, DESCRIPTOR_PLAIN = 1, DESCRIPTOR_LOCK = 2 };
-
 /* At start. */
 void descriptor_start(const struct config *rules);
 
 /* From now on everything is raw (a seccomp filter was installed). */
 void descriptor_stop(void);
-bool descriptor_active(void);
 
 /* From now on no unfinished line is held, or they are again. */
 void descriptor_hold_nothing(bool nothing);
@@ -33,15 +28,6 @@ void descriptor_finish(void);
 
 /* In a fork child. */
 void descriptor_forked(void);
-
-/* The table. */
-uintptr_t descriptor_state(int fd);
-void descriptor_set_state(int fd, uintptr_t state);
-struct writer *descriptor_writer(int fd);
-/* What was known to be no log is looked at anew. */
-void descriptor_forget_plain(int fd);
-/* The highest number that was ever a log's or a lock file's; -1: none was. */
-int descriptor_highest_managed(void);
 
 /*
  * Rare work on the table: inside the guard, and with signals blocked, so that no handler jumps out of it. False if the
