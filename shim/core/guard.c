@@ -18,7 +18,7 @@ void (*guard_abandon_puts)(struct ring_put **puts);
  * One word in a page that the kernel zeroes in every fork child (MADV_WIPEONFORK, Linux 4.14), however it was made:
  * telling a child from its parent costs a load, and getpid a system call. A vfork child shares the page.
  */
-static volatile uint32_t *same_process;
+volatile uint32_t *guard_same_process;
 static uint32_t always_same = 1;
 static void (*on_fork)(void);
 static int home_pid;
@@ -27,8 +27,8 @@ void guard_start(void (*forked)(void))
 {
     enum { PAGE = 4096 };
     void *page = sys_reserve(PAGE);
-    same_process = page != NULL && madvise(page, PAGE, MADV_WIPEONFORK) == 0 ? page : &always_same;
-    *same_process = 1;
+    guard_same_process = page != NULL && madvise(page, PAGE, MADV_WIPEONFORK) == 0 ? page : &always_same;
+    *guard_same_process = 1;
     on_fork = forked;
     home_pid = sys.getpid();
 }
@@ -47,51 +47,33 @@ bool guard_foreign_memory(void)
 #ifdef __x86_64__ /* vfork.S tells */
     return guard_thread.vfork_child != 0 && !is_home();
 #else
-    return *same_process == 1 && sys.getpid() != home_pid;
+    return *guard_same_process == 1 && sys.getpid() != home_pid;
 #endif
 }
 
 bool guard_foreign_process(void)
 {
-    return same_process != NULL && *same_process == 1 && sys.getpid() != home_pid;
+    return guard_same_process != NULL && *guard_same_process == 1 && sys.getpid() != home_pid;
 }
 
 void guard_forked(void)
 {
-    *same_process = 1;
+    *guard_same_process = 1;
     home_pid = sys.getpid();
     guard_thread.child_unasked |= guard_thread.vfork_child != 0;
     guard_thread.id = 0;
     on_fork();
 }
 
-bool guard_enter(void)
+bool guard_must_stay_out(void)
 {
-    if (guard_thread.inside != 0 || guard_foreign_memory()) {
-        return false;
-    }
-    guard_thread.frame = (uintptr_t)__builtin_frame_address(0);
-    guard_thread.inside = 1;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    /*
-     * Not the state: glibc's handler for asynchronous cancellation looks at the type alone. Deferred, it acts at
-     * cancellation points only, and the shim calls none.
-     */
-    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &guard_thread.cancel_type);
-    if (__builtin_expect(*same_process == 0, 0)) {
-        guard_forked();
-    }
-    return true;
+    return guard_thread.inside != 0 || guard_foreign_memory();
 }
 
-void guard_leave(void)
+/* Here it may act at once, if it was asked for meanwhile. */
+void guard_cancel_again(int type)
 {
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    guard_thread.inside = 0;
-    int type = guard_thread.cancel_type;
-    if (type != PTHREAD_CANCEL_DEFERRED) {
-        pthread_setcanceltype(type, &type);
-    }
+    pthread_setcanceltype(type, &type);
 }
 
 void guard_abandon(void)

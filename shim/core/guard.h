@@ -7,6 +7,7 @@
 #ifndef MPLOGSHIM_GUARD_H
 #define MPLOGSHIM_GUARD_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -35,11 +36,6 @@ static inline bool guard_inside(void)
     return guard_thread.inside != 0;
 }
 
-/* Enters; until it leaves, cancellation only is asked for. False if the thread must stay out: it is inside already, or
- * is a vfork child. */
-bool guard_enter(void);
-void guard_leave(void);
-
 /* The thread leaves by pthread_exit or _exit out of a signal handler: gives back what it holds. */
 void guard_abandon(void);
 
@@ -57,6 +53,54 @@ bool guard_foreign_process(void);
 
 /* Tells at once that this is a fork child (for pthread_atfork; other children are found by guard_enter). */
 void guard_forked(void);
+
+/* Zeroed by the kernel in every fork child, however it was made. */
+extern volatile uint32_t *guard_same_process;
+
+/* guard_enter, of a thread that is inside or in a vfork; and guard_leave, of one that is cancelled at any moment. */
+bool guard_must_stay_out(void);
+void guard_cancel_again(int type);
+
+/*
+ * Enters; until it leaves, cancellation only is asked for. False if the thread must stay out: it is inside already, or
+ * is a vfork child. In its caller, as is the way out: every write goes through both.
+ */
+static inline __attribute__((always_inline)) bool guard_enter(void)
+{
+    struct guard_thread *thread = &guard_thread;
+#ifdef __x86_64__ /* vfork.S tells */
+    bool doubtful = (thread->inside | thread->vfork_child) != 0;
+#else
+    bool doubtful = true;
+#endif
+    if (__builtin_expect(doubtful, 0) && guard_must_stay_out()) {
+        return false;
+    }
+    thread->frame = (uintptr_t)__builtin_frame_address(0);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    thread->inside = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    thread->frame = (uintptr_t)__builtin_frame_address(0); /* a handler that came between has put its own there */
+    /*
+     * Not the state: glibc's handler for asynchronous cancellation looks at the type alone. Deferred, it acts at
+     * cancellation points only, and the shim calls none.
+     */
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &thread->cancel_type);
+    if (__builtin_expect(*guard_same_process == 0, 0)) {
+        guard_forked();
+    }
+    return true;
+}
+
+static inline __attribute__((always_inline)) void guard_leave(void)
+{
+    int type = guard_thread.cancel_type; /* before a handler enters, who finds what is set just now */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    guard_thread.inside = 0;
+    if (__builtin_expect(type != PTHREAD_CANCEL_DEFERRED, 0)) {
+        guard_cancel_again(type);
+    }
+}
 
 /*
  * A lock between threads that knows its owner and a deadline, and survives fork (it is reset in the child). Zero is

@@ -46,22 +46,36 @@ static bool can_be_read(uintptr_t address, size_t length)
 }
 
 /*
- * The same for a page that may have been asked for before: programs write from the same few buffers again and again,
- * and asking for each write would show. That a page has gone since is not found out.
+ * Pages that were asked for before, by the address of their last byte: programs write from the same few buffers again
+ * and again, and asking for each write would show. That a page has gone since is not found out.
  */
+enum { REMEMBERED = 64 };
+static uintptr_t known_pages[REMEMBERED];
+
+static inline uintptr_t *slot_of(uintptr_t address)
+{
+    return &known_pages[address / PAGE % REMEMBERED];
+}
+
+/* The most of all pieces: not empty, and in one page, which is known. */
+static inline bool is_known(const struct iovec *piece)
+{
+    uintptr_t start = (uintptr_t)piece->iov_base;
+    uintptr_t end = start | (PAGE - 1);
+    return __atomic_load_n(slot_of(start), __ATOMIC_RELAXED) == end && piece->iov_len - 1 <= end - start;
+}
+
 static bool begins_mapped(uintptr_t address, size_t length)
 {
-    enum { REMEMBERED = 64 };
-    static uintptr_t known[REMEMBERED];
-    uintptr_t page = address / PAGE;
-    uintptr_t *slot = &known[page % REMEMBERED];
-    if (__atomic_load_n(slot, __ATOMIC_RELAXED) == page) {
+    uintptr_t *slot = slot_of(address);
+    uintptr_t end = address | (PAGE - 1);
+    if (__atomic_load_n(slot, __ATOMIC_RELAXED) == end) {
         return true;
     }
     if (!can_be_read(address, length)) {
         return false;
     }
-    __atomic_store_n(slot, page, __ATOMIC_RELAXED);
+    __atomic_store_n(slot, end, __ATOMIC_RELAXED);
     return true;
 }
 
@@ -83,19 +97,25 @@ bool descriptor_may_look(const void *start, size_t length)
            is_mapped(&piece);
 }
 
+/* What the hooks make themselves is on this stack. */
+static inline bool is_near(const void *memory, const void *frame)
+{
+    enum { NEAR = 4096 };
+    return (uintptr_t)memory - (uintptr_t)frame < NEAR;
+}
+
 /*
  * Whether the shim may look at the bytes: only the kernel may find out that a pointer is bad. Catches what programs
  * do pass by mistake, null and small numbers and the kernel's half; buffers that run out of the mapped memory; and the
  * counts that the kernel refuses.
  */
-static bool readable(const struct iovec *vector, int count)
+static __attribute__((noinline)) bool are_mapped(const struct iovec *vector, int count)
 {
     if (count <= 0 || count > IOV_MAX || (uintptr_t)vector < LOWEST_ADDRESS || (uintptr_t)vector > HIGHEST_ADDRESS) {
         return false;
     }
-    enum { NEAR = 4096 }; /* what the hooks make themselves is on this stack */
     const struct iovec whole = {.iov_base = (void *)(uintptr_t)vector, .iov_len = (size_t)count * sizeof *vector};
-    if ((uintptr_t)vector - (uintptr_t)__builtin_frame_address(0) >= NEAR && !is_mapped(&whole)) {
+    if (!is_near(vector, __builtin_frame_address(0)) && !is_mapped(&whole)) {
         return false;
     }
     size_t total = 0;
@@ -112,6 +132,12 @@ static bool readable(const struct iovec *vector, int count)
         total += length;
     }
     return total > 0;
+}
+
+static inline __attribute__((always_inline)) bool readable(const struct iovec *vector, int count)
+{
+    bool at_once = count == 1 && is_near(vector, __builtin_frame_address(0)) && is_known(vector);
+    return __builtin_expect(at_once, 1) || are_mapped(vector, count);
 }
 
 static enum log_hold hold_for(const struct writer *writer, enum descriptor_source source)
@@ -149,11 +175,14 @@ static void follow_in_vfork_child(int fd)
     }
 }
 
-ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t offset, int flags,
-                         enum descriptor_source source)
+/*
+ * Whatever is not as it is for the most of all writes: the number is unknown, or not the writer's any more; the thread
+ * is inside already.
+ */
+static __attribute__((noinline)) ssize_t write_otherwise(int fd, const struct iovec *vector, int count, off_t offset,
+                                                         int flags, enum descriptor_source source)
 {
     enum { ATTEMPTS = 3 };
-    pthread_testcancel(); /* here as in write; further in, cancellation waits */
     if (descriptor_state(fd) == DESCRIPTOR_UNKNOWN && own_is(fd)) {
         return -EBADF;
     }
@@ -185,6 +214,22 @@ ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t of
         follow_in_vfork_child(fd);
     }
     return write_raw(fd, vector, count, offset, flags);
+}
+
+ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t offset, int flags,
+                         enum descriptor_source source)
+{
+    pthread_testcancel(); /* here as in write; further in, cancellation waits */
+    struct writer *writer = descriptor_writer(fd);
+    if (__builtin_expect(writer != NULL && readable(vector, count) && guard_enter(), 1)) {
+        ssize_t result = log_write(writer, fd, vector, count, offset, flags, hold_for(writer, source));
+        guard_leave();
+        if (__builtin_expect(result != -ESTALE, 1)) {
+            return result;
+        }
+        drop_stale(fd, writer);
+    }
+    return write_otherwise(fd, vector, count, offset, flags, source);
 }
 
 void descriptor_follow(int fd)
