@@ -201,6 +201,8 @@ static void after_raw_reuse_of_own_numbers(void)
     char wanted[512];
     snprintf(wanted, sizeof wanted, "%ssecond\na line for the log only\n%sand another\n", lines_of(100, "first"), more);
     CHECK_TEXT(history("app.log"), wanted);
+    CHECK_EQUAL(archives("app.log"), 3); /* by new descriptors of its own */
+    CHECK_EQUAL(messages("mplogshim"), 0);
 }
 
 static void own_descriptors_are_hidden(void)

@@ -263,6 +263,34 @@ static void lock_file_that_was_truncated_does_no_harm(void **state)
 }
 
 /* After a lock file was deleted, generations are counted from 0 again, and an archive may have the name already. */
+static bool is_hidden;
+
+static int fstatat_of_hidden(int dir, const char *path, struct stat *status, int flags)
+{
+    return is_hidden && strcmp(path, LOG_NAME) == 0 ? -EACCES : sys_real.fstatat(dir, path, status, flags);
+}
+
+/*
+ * Who may not search the directory any more goes by the generation, and opens the live file as if a keeper lent it. The
+ * generation of an emptied lock file is that of a log that was never rotated.
+ */
+static void lock_file_that_was_truncated_after_a_rotation_leaves_nobody_in_the_archive(void **state)
+{
+    (void)state;
+    begin(3 * LINE_LENGTH);
+    sys.fstatat = fstatat_of_hidden;
+    assert_true(scene_write_lines(&scene, 1, 1));
+    other_process_writes(2, 4);
+    assert_int_equal(truncate(lock_path().text, 0), 0);
+    is_hidden = true;
+    scene_pass(2);
+    assert_true(scene_write_lines(&scene, 5, 5));
+    is_hidden = false;
+    assert_int_equal(temporary_length(scene.directory, LOG_NAME), 2 * LINE_LENGTH);
+    assert_true(scene_write_lines(&scene, 6, 20));
+    assert_history(20);
+}
+
 static void pending_archive_of_the_same_generation_is_not_touched(void **state)
 {
     char name[NAME_SIZE];
@@ -497,6 +525,7 @@ int main(void)
         TEST(fifo_at_the_live_path_is_survived),
         TEST(lock_file_that_was_deleted_does_no_harm),
         TEST(lock_file_that_was_truncated_does_no_harm),
+        TEST(lock_file_that_was_truncated_after_a_rotation_leaves_nobody_in_the_archive),
         TEST(pending_archive_of_the_same_generation_is_not_touched),
         TEST(noise_in_the_lock_file_does_no_harm),
         TEST(link_in_place_of_the_lock_file_is_survived),
