@@ -269,7 +269,7 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
                                 .inherited = -1};
     struct writer *writer = log == NULL ? NULL : add_writer(log, &kind);
     guard_mutex_unlock(&registry_mutex);
-    if (is_new && writer != NULL && (log->async != NULL || log_async_any_left(log))) {
+    if (is_new && writer != NULL && !log_keeping && (log->async != NULL || log_async_any_left(log))) {
         log_async_take_over(log);
     }
     return writer;

@@ -6,6 +6,8 @@
 #include "event.h"
 #include "find.h"
 #include "helper.h"
+#include "relock.h"
+#include "rings.h"
 #include "settle.h"
 
 #include "../core/diag.h"
@@ -91,8 +93,21 @@ static int pass(struct settle *settle)
     return error != 0 ? error : settle_pass(settle);
 }
 
+/* Lines that were acknowledged and are not in the log: somebody has to look. A call_status. */
+static int tell_left(const struct settle *settle)
+{
+    const struct rings_left *left = &settle->left;
+    if (left->count == 0) {
+        return CALL_DONE;
+    }
+    call_message("%s: not written, and left for others: %lld of the buffers of dead processes, the first of them %s of "
+                 "user %u",
+                 settle->path, (long long)left->count, left->first, (unsigned)left->owner);
+    return CALL_FAILED;
+}
+
 /* Passes until nothing is left that can be done now. A call_status. */
-static int finish(struct settle *settle)
+static int finish_archives(struct settle *settle)
 {
     int64_t end = sys_now(CLOCK_MONOTONIC) + PATIENCE;
     int result;
@@ -116,31 +131,58 @@ static int finish(struct settle *settle)
     return result == SETTLE_DONE ? CALL_DONE : CALL_FAILED;
 }
 
+static int finish(struct settle *settle)
+{
+    int status = finish_archives(settle);
+    int left = tell_left(settle);
+    return status != CALL_DONE ? status : left;
+}
+
+/* Nobody's policy is known, and nothing is done with archives. Buffers need none. A call_status. */
+static int finish_buffers(struct settle *settle)
+{
+    if (lockfile_acquire(settle->lock, MPLOGSHIM_LOCK_SETTLE, settle_patience(settle)) == 0) {
+        rings_take_over(settle);
+        lockfile_release(settle->lock, MPLOGSHIM_LOCK_SETTLE);
+    }
+    return tell_left(settle);
+}
+
 /*
  * Whose policy holds, and a message if it is nobody's. A record is for those who are attached: with nobody attached,
- * the settings that are given are the newer ones. A call_status.
+ * the settings that are given are the newer ones. 0; -ENODATA: nobody's, which was not told; or -errno, which was.
  */
 static int choose_policy(struct settle *settle, const struct rule *rule)
 {
     if (rule != NULL && !lockfile_has_others(settle->lock)) {
         settle->zone = settle_zone(&rule->policy, &local_zone);
-        return CALL_DONE;
+        return 0;
     }
     int error = settle_choose_policy(settle, rule == NULL ? NULL : &rule->policy, &local_zone);
-    if (error == -ENODATA) {
-        call_message("%s: no policy: none is recorded in the lock file, and no rule matches", settle->path);
-        return CALL_FAILED;
-    }
-    if (error != 0) {
+    if (error != 0 && error != -ENODATA) {
         call_message("%s: the lock file cannot be locked: %s", settle->path, diag_errno(error));
-        return CALL_FAILED;
     }
-    if (settle->timid) {
+    if (error == 0 && settle->timid) {
         call_message("%s: archives are only named: the lock file is another user's or may be written by others, and no "
                      "rule matches",
                      settle->path);
     }
-    return CALL_DONE;
+    return error;
+}
+
+/* With the lock file open; `anew`: it was made for what is to be settled. A call_status. */
+static int settle_under(struct settle *settle, const struct rule *rule, bool anew)
+{
+    int error = choose_policy(settle, rule);
+    if (error != -ENODATA) {
+        return error == 0 ? finish(settle) : CALL_FAILED;
+    }
+    int status = finish_buffers(settle);
+    if (anew && !relock_any_pending(settle)) {
+        return status;
+    }
+    call_message("%s: no policy: none is recorded in the lock file, and no rule matches", settle->path);
+    return CALL_FAILED;
 }
 
 static int settle_open(struct settle *settle, const struct rule *rule, int lock_directory)
@@ -151,12 +193,13 @@ static int settle_open(struct settle *settle, const struct rule *rule, int lock_
     lock.directory = lock_directory;
     settle->lock = &lock;
     error = error != 0 ? error : lockfile_open(&lock, -1, NULL);
+    bool anew = error == -ENOENT;
+    error = anew ? relock(settle) : error;
     if (error != 0) {
         call_message("%s: %s: %s", settle->path, error == -ENOENT ? "no lock file" : "lock file", diag_errno(error));
         return CALL_FAILED;
     }
-    int status = choose_policy(settle, rule);
-    status = status != CALL_DONE ? status : finish(settle);
+    int status = settle_under(settle, rule, anew);
     lockfile_close(&lock);
     return status;
 }
@@ -337,8 +380,9 @@ static int run_settle(int argc, char *const argv[])
 static const char help[] =
     "usage: mplogshim settle [LOG]...\n"
     "\n"
-    "Finishes all pending work of logs: gives archives their final names, compresses them, and removes those beyond\n"
-    "backups, max_age and max_total. Returns when done. Without LOG: all logs that the configuration in the "
+    "Finishes all pending work of logs: writes what killed programs left in buffers (async=1), gives archives their\n"
+    "final names, compresses them, and removes those beyond backups, max_age and max_total. Returns when done. Without "
+    "LOG: all logs that the configuration in the "
     "environment\n"
     "(MPLOGSHIM_LOGS, MPLOGSHIM_CONFIG) names and that have a lock file.\n"
     "\n"
@@ -346,6 +390,9 @@ static const char help[] =
     "nobody else can write it; else the configuration in the environment, which also holds while no program has the\n"
     "log open. With neither, archives are only named.\n"
     "An archive that somebody has open for writing is neither compressed nor removed; a message says which.\n"
+    "A buffer that cannot be written, or is a user's whom this one does not trust, is left; a message says so, and "
+    "the\n"
+    "exit status is 1.\n"
     "\n"
     "Exit status: 0 done, 1 failed, 2 wrong use.\n";
 

@@ -7,6 +7,10 @@
 
 #include "settle.h"
 
+/* Writes them out; makes the live file for them if it is gone. What is left then is in settle->left. */
 void rings_take_over(struct settle *settle);
+
+/* Those that this process can see: another user's only if it is root. */
+void rings_find_dead(const struct lockfile *lock, struct rings_left *left);
 
 #endif

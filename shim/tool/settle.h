@@ -10,6 +10,13 @@
 #include "../core/config.h"
 #include "../core/lockfile.h"
 
+/* Buffers of dead processes, and one of them. */
+struct rings_left {
+    int64_t count;
+    uid_t owner;
+    char first[NAME_SIZE];
+};
+
 struct settle {
     const char *path;      /* of the log, absolute */
     const char *base;      /* its name within the directory: the end of `path` */
@@ -23,6 +30,7 @@ struct settle {
     int64_t generation;              /* of the last pass */
     bool unnamed;                    /* the last pass left archives without their names: their elders come first */
     int64_t waiting;                 /* archives that the last pass left to somebody who has them open for writing */
+    struct rings_left left;          /* by the last pass */
     void (*between)(void *context);  /* what else is to be done while an archive is compressed, or NULL */
     void (*waits)(const char *name); /* hears of each archive that somebody has open for writing, or NULL */
     void *context;                   /* for `between` */
