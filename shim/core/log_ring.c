@@ -85,6 +85,9 @@ static int fill(struct log *log, struct log_ring *own, const char *name, int fd,
 {
     size_t size = ring_file_size(room);
     int error = take_lock(fd);
+    if (error == -EAGAIN) {
+        return -ESTALE; /* who looks for rings of the dead has it */
+    }
     error = error != 0 ? error : allocate(fd, size);
     if (error == 0 && !is_at_its_place(log, name, fd)) {
         error = -ESTALE;
@@ -126,7 +129,7 @@ static int make(struct log *log, struct log_ring *own)
     int error = fd < 0 ? fd : fill(log, own, name, fd, ring_room(log->rule->async_buffer));
     if (error == 0) {
         own->number = number;
-    } else if (fd >= 0 && error != -EAGAIN && error != -ESTALE) {
+    } else if (fd >= 0 && error != -ESTALE) { /* -EAGAIN: no more memory may be locked (mlockall) */
         sys.unlinkat(log->lock.directory, name, 0);
     }
     if (fd >= 0) {
@@ -145,9 +148,9 @@ int log_ring_make(struct log *log, struct log_ring *own)
 {
     enum { ATTEMPTS = 16 };
     struct sys_signals signals;
-    int error = -EAGAIN;
+    int error = -ESTALE;
     sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than its size */
-    for (int attempt = 0; attempt < ATTEMPTS && (error == -EAGAIN || error == -ESTALE); attempt++) {
+    for (int attempt = 0; attempt < ATTEMPTS && error == -ESTALE; attempt++) {
         error = make(log, own);
     }
     if (error == 0) {

@@ -254,6 +254,7 @@ static void without_a_buffer_writing_is_synchronous_until_it_is_to_be_had(void *
         {"zeros", 0, "buffer"},
         {"map", ENOMEM, "buffer"},
         {"map", ENODEV, "buffer"},
+        {"map", EAGAIN, "buffer"},
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* their thread is another one (thread.c) */
         {"clone", EAGAIN, "thread"},
         {"clone", ENOMEM, "thread"},
