@@ -6,6 +6,7 @@
 #include "sys_call.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -64,6 +65,26 @@ static bool is_at_its_place(const struct log *log, const char *name, int fd)
            mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
 }
 
+/*
+ * These never write a block in its old place: storing into memory whose blocks were there all along needs new ones, and
+ * on a full disk ends the process (SIGBUS). ZFS finds out when it is too late to tell anybody.
+ */
+static bool needs_room_to_store(int fd)
+{
+    enum { BCACHEFS = (int)0xca451a4e, UBIFS = 0x24051905, ZFS = 0x2fc12fc1 };
+    static const int copying[] = {(int)BTRFS_SUPER_MAGIC, NILFS_SUPER_MAGIC, BCACHEFS, UBIFS, ZFS};
+    long type;
+    if (sys.filesystem(fd, &type) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof copying / sizeof copying[0]; i++) {
+        if ((int)type == copying[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int create(const struct log *log, uint64_t *number, char *name)
 {
     enum { ATTEMPTS = 8 };
@@ -88,6 +109,7 @@ static int fill(struct log *log, struct log_ring *own, const char *name, int fd,
     if (error == -EAGAIN) {
         return -ESTALE; /* who looks for rings of the dead has it */
     }
+    error = error == 0 && needs_room_to_store(fd) ? -EOPNOTSUPP : error;
     error = error != 0 ? error : allocate(fd, size);
     if (error == 0 && !is_at_its_place(log, name, fd)) {
         error = -ESTALE;

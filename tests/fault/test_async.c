@@ -9,6 +9,7 @@
 
 #include "../../shim/core/log_async.h"
 
+#include <linux/magic.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -45,6 +46,13 @@ static int failing_fallocate(int fd, off_t length)
 static long failing_map(void *address, size_t size, int fd)
 {
     return fails("map") ? -fault.error : sys_real.map(address, size, fd);
+}
+
+static int failing_filesystem(int fd, long *type)
+{
+    int error = sys_real.filesystem(fd, type);
+    *type = fails("store into") ? BTRFS_SUPER_MAGIC : *type;
+    return error;
 }
 
 static int failing_openat(int dir, const char *path, int flags, mode_t mode)
@@ -122,6 +130,7 @@ static void begin(void)
     scene_start(&scene);
     sys.fallocate = failing_fallocate;
     sys.map = failing_map;
+    sys.filesystem = failing_filesystem;
     sys.openat = failing_openat;
     sys.fcntl = failing_fcntl;
     sys.fstatat = failing_fstatat;
@@ -255,6 +264,7 @@ static void without_a_buffer_writing_is_synchronous_until_it_is_to_be_had(void *
         {"map", ENOMEM, "buffer"},
         {"map", ENODEV, "buffer"},
         {"map", EAGAIN, "buffer"},
+        {"store into", EOPNOTSUPP, "buffer"},
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* their thread is another one (thread.c) */
         {"clone", EAGAIN, "thread"},
         {"clone", ENOMEM, "thread"},
