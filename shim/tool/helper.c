@@ -14,6 +14,7 @@
 enum { MILLISECOND = 1000000, SHARE = 20 };
 static const int64_t ALONE = INT64_C(60000000000); /* so long it waits for somebody when nobody is attached */
 static const int64_t COALESCE = 50 * MILLISECOND;  /* every record that crosses a page changes the lock file */
+static const int64_t LINGER = 200 * MILLISECOND; /* a new process for each of many rotations costs more than this one */
 
 struct helper {
     struct settle *settle;
@@ -44,7 +45,6 @@ static int take_place(struct helper *helper)
             return error;
         }
     }
-    watch_file(&helper->watch, lock);
     return lockfile_acquire(lock, MPLOGSHIM_LOCK_HELPER, UINT64_MAX);
 }
 
@@ -73,14 +73,34 @@ static bool wait_for_work(struct helper *helper, int64_t pause)
     int64_t now = sys_now(CLOCK_MONOTONIC);
     const int64_t end = now + pause;
     const int64_t coalesce = pause / SHARE > COALESCE ? pause / SHARE : COALESCE;
+    watch_file(&helper->watch, helper->settle->lock);
     for (; now < end && !settle_is_stopped(); now = sys_now(CLOCK_MONOTONIC)) {
+        if (has_new_work(helper)) {
+            return true;
+        }
         if (watch_wait(&helper->watch, end - now)) {
             const struct timespec moment = {.tv_nsec = coalesce};
             sys.sleep(&moment);
         }
+    }
+    return false;
+}
+
+/*
+ * All is settled, but whoever writes so much that a file is full each moment will rotate again at once. Without
+ * watching the lock file, which would cost the writers.
+ */
+static bool linger(const struct helper *helper)
+{
+    const struct timespec moment = {.tv_nsec = COALESCE};
+    for (int64_t left = LINGER; left > 0 && !settle_is_stopped(); left -= COALESCE) {
         if (has_new_work(helper)) {
             return true;
         }
+        if (!lockfile_has_others(helper->settle->lock)) {
+            return false;
+        }
+        sys.sleep(&moment);
     }
     return false;
 }
@@ -101,15 +121,16 @@ static int work(struct helper *helper)
     int64_t pause = 0;
     for (;;) {
         int result = pass(helper);
-        if (result == SETTLE_DONE || result == -ECANCELED) {
+        if (result == -ECANCELED || (result == SETTLE_DONE && !linger(helper))) {
             return 0;
         }
-        if (!may_wait(helper)) {
-            return result < 0 ? result : 0;
-        }
-        pause = helper_next_pause(pause, result);
-        if (wait_for_work(helper, pause)) {
+        if (result == SETTLE_DONE) {
             pause = 0;
+        } else if (!may_wait(helper)) {
+            return result < 0 ? result : 0;
+        } else {
+            pause = helper_next_pause(pause, result);
+            pause = wait_for_work(helper, pause) ? 0 : pause;
         }
         if (!lockfile_is_current(helper->settle->lock)) {
             int error = take_place(helper);
