@@ -10,7 +10,7 @@ in_namespaces() { # [OPTION]... FUNCTION
         options+=("$1")
         shift
     done
-    export library work directory log rules writer python account_dir
+    export library command work directory log rules writer python account_dir
     export -f shim plain "${1?}"
     timeout -k 5 "$time_limit" unshare "${options[@]}" bash -euc "time_limit=$time_limit; $1"
 }
@@ -79,13 +79,19 @@ root_of_a_user_namespace_that_is_nobody_outside_writes_on() {
     grep -q "^mplogshim: lock_timeout log=$log " "$directory/said" || { cat "$directory/said"; return 1; }
 }
 
-# The log is on the lower layer: it becomes another file with the first open for writing.
-overlay() {
-    mkdir "$directory/upper" "$directory/scratch" "$directory/merged"
+# A container's own file system, at $directory/merged: what is in $directory/lower is its image.
+mount_overlay() {
+    mkdir "$directory/scratch" "$directory/merged"
     mount -t tmpfs none "$directory/scratch"
     mkdir "$directory/scratch/upper" "$directory/scratch/work"
     mount -t overlay none "$directory/merged" \
         -o "lowerdir=$directory/lower,upperdir=$directory/scratch/upper,workdir=$directory/scratch/work"
+}
+export -f mount_overlay
+
+# The log is on the lower layer: it becomes another file with the first open for writing.
+overlay() {
+    mount_overlay
     exec 5<"$directory/merged/app.log" # held open on the lower layer
     write_lines "$directory/merged/app.log" 2 3
     shim bash -c 'for ((n = 1; n <= 200; n++)); do echo "w=4 n=$n end"; done' >>"$directory/merged/app.log"
@@ -112,14 +118,32 @@ a_log_on_the_lower_layer_of_an_overlay_rotates() {
     [ "$(wc -l <"$directory/lower/app.log")" = 50 ]
 }
 
+# Lock file, live file and archives are on the lower layer: what is opened for writing or renamed becomes another file.
+overlay_of_an_earlier_run() {
+    mount_overlay
+    write_lines "$directory/merged/app.log" 2 3 4 2>"$directory/said"
+    MPLOGSHIM_LOGS=$rules "$command" settle "$directory/merged/app.log"
+    cp "$directory"/merged/app.log* "$directory"
+}
+
+a_log_of_an_image_goes_on_rotating_without_locks_and_its_archives_are_compressed() {
+    local archives
+    new_log
+    mkdir "$directory/lower"
+    rules="$directory/lower/*.log,max_bytes=8K" write_lines "$directory/lower/app.log" 1
+    archives=$(find "$directory/lower" -name 'app.log.?' | wc -l)
+    ((archives >= 3))
+    rules="$directory/merged/*.log,max_bytes=8K,lock=rotate,compress=gzip"
+    in_namespaces overlay_of_an_earlier_run
+    [ ! -s "$directory/said" ] || { cat "$directory/said"; return 1; }
+    [ -z "$(find "$directory" -maxdepth 1 -name 'app.log.*' ! -name '*.gz')" ]
+    library='' account --min-rotations $((archives + 1)) {1,2,3,4}=200
+}
+
 # There the lock of a mapped file goes with its descriptor: others would take over what a living process writes into.
 overlay_with_async() {
     local said=$directory/said
-    mkdir "$directory/scratch" "$directory/merged"
-    mount -t tmpfs none "$directory/scratch"
-    mkdir "$directory/scratch/upper" "$directory/scratch/work"
-    mount -t overlay none "$directory/merged" \
-        -o "lowerdir=$directory/lower,upperdir=$directory/scratch/upper,workdir=$directory/scratch/work"
+    mount_overlay
     cd "$directory/merged" || return
     MPLOGSHIM_DIAG=$said shim bash -c 'echo written >app.log; ! compgen -G ".app.log.*.ring"'
     [ "$(<app.log)" = written ]
@@ -131,6 +155,41 @@ on_an_overlay_async_is_synchronous() {
     mkdir "$directory/lower"
     rules="$directory/merged/*.log,async=1,async_flush=1h"
     in_namespaces overlay_with_async
+}
+
+# Buffers lie with the lock file: one process lives, one is killed with all its lines in its buffer, and one comes then.
+overlay_with_async_and_a_volume() {
+    local living
+    mount_overlay
+    mkdir "$directory/volume"
+    mount -t tmpfs none "$directory/volume"
+    mkfifo "$directory/end"
+    shim bash -c 'exec >>"$1"; for ((n = 1; n <= 200; n++)); do echo "w=2 n=$n end"; done; read -r <"$2"' \
+        - "$directory/merged/app.log" "$directory/end" 2>"$directory/said" &
+    living=$!
+    until compgen -G "$directory/volume/*.ring" >"$directory/rings"; do
+        sleep 0.02
+    done
+    shim bash -c 'exec >>"$1"; for ((n = 1; n <= 200; n++)); do echo "w=3 n=$n end"; done; kill -9 $$' \
+        - "$directory/merged/app.log" 2>>"$directory/said" || true
+    compgen -G "$directory/volume/*.ring" >"$directory/rings"
+    write_lines "$directory/merged/app.log" 4 2>>"$directory/said"
+    echo >"$directory/end"
+    wait $living
+    [ -z "$(find "$directory/volume" -name '*.ring')" ]
+    wait_for_names "$directory/merged"
+    cp "$directory"/merged/app.log* "$directory"
+}
+
+on_an_overlay_async_with_its_lock_directory_on_a_volume_loses_nothing() {
+    new_log
+    mkdir "$directory/lower"
+    "$writer" write "$directory/lower/app.log" 1 50
+    rules="$directory/merged/*.log,max_bytes=8K,async=1,async_flush=1h,lock_dir=$directory/volume"
+    in_namespaces overlay_with_async_and_a_volume
+    [ "$(wc -l <"$directory/rings")" = 2 ] || { cat "$directory/rings"; return 1; }
+    [ "$(grep -c '^mplogshim: ' "$directory/said")" = 0 ] || { cat "$directory/said"; return 1; }
+    library='' account --min-rotations 5 {2,3,4}=200 1=50
 }
 
 # A process serves every call.
@@ -270,7 +329,9 @@ run_tests \
     a_container_with_users_of_its_own_shares_a_log_with_programs_outside \
     root_of_a_user_namespace_that_is_nobody_outside_writes_on \
     a_log_on_the_lower_layer_of_an_overlay_rotates \
+    a_log_of_an_image_goes_on_rotating_without_locks_and_its_archives_are_compressed \
     on_an_overlay_async_is_synchronous \
+    on_an_overlay_async_with_its_lock_directory_on_a_volume_loses_nothing \
     a_log_on_a_file_system_of_fuse_rotates \
     a_log_that_is_itself_a_mount_is_written_and_one_line_says_that_it_cannot_rotate \
     a_mount_that_comes_over_a_log_and_goes_again_is_followed \
