@@ -130,10 +130,20 @@ static long install_filter(long operation, unsigned long flags, long argument)
     return result;
 }
 
+/* What waits comes before what a child writes. */
+static void empty_all(void)
+{
+    int saved = errno;
+    if (descriptor_active() && !descriptor_foreign_memory()) {
+        descriptor_empty_all();
+    }
+    errno = saved;
+}
+
 /*
  * Some runtimes close by number (libuv's uv__close_nocancel), libseccomp installs filters so, and threads change their
- * user so: what closes or replaces a descriptor, gives up privileges or ends is heard here as well. Every other system
- * call is left to itself.
+ * user so: what closes or replaces a descriptor, forks, gives up privileges or ends is heard here as well. Every other
+ * system call is left to itself.
  */
 EXPORT long syscall(long number, ...)
 {
@@ -161,6 +171,13 @@ EXPORT long syscall(long number, ...)
         guard_abandon();
         descriptor_stop_thread(); /* with it, a process would live on that has no other */
         return real.syscall(number, a[0]);
+#ifdef SYS_fork
+    case SYS_fork:
+#endif
+    case SYS_clone:
+    case SYS_clone3:
+        empty_all();
+        return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     case SYS_dup3:
         return dup3((int)a[0], (int)a[1], (int)a[2]);
 #ifdef SYS_dup2

@@ -11,6 +11,7 @@
 #include "core/log_async.h"
 
 #include <alloca.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -73,6 +74,40 @@ EXPORT pid_t _Fork(void)
         guard_forked(); /* by a handler, which may return into the shim */
     }
     return child;
+}
+
+struct cloned {
+    int (*function)(void *);
+    void *argument;
+};
+
+/* libc ends its thread by the system call itself, of which nobody would hear: behind the thread of async=1, the process
+ * would not end. */
+static int run_cloned(void *argument)
+{
+    const struct cloned *cloned = argument;
+    int status = cloned->function(cloned->argument);
+    write_out();
+    descriptor_settle();
+    descriptor_stop_thread();
+    return status;
+}
+
+/* Without CLONE_VM it is a fork with a function, whose memory, this stack included, is a copy. */
+EXPORT int clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
+{
+    va_list list;
+    va_start(list, argument);
+    void *parent = va_arg(list, void *);
+    void *tls = va_arg(list, void *);
+    void *child = va_arg(list, void *);
+    va_end(list);
+    struct cloned cloned = {function, argument};
+    if (function == NULL || (flags & CLONE_VM) != 0 || !descriptor_active() || descriptor_foreign_memory()) {
+        return real.clone(function, stack, flags, argument, parent, tls, child);
+    }
+    write_out();
+    return real.clone(run_cloned, stack, flags, &cloned, parent, tls, child);
 }
 
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])

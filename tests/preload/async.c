@@ -110,6 +110,29 @@ static void by_fork(int fd)
     CHECK_EQUAL(exit_status(child), 0);
 }
 
+static int cloned(void *unused)
+{
+    (void)unused;
+    return is_written() ? 0 : 1;
+}
+
+static void by_clone(int fd)
+{
+    static char stack[64 * 1024] __attribute__((aligned(16)));
+    (void)fd;
+    CHECK_EQUAL(exit_status(clone(cloned, stack + sizeof stack, SIGCHLD, NULL)), 0);
+}
+
+static void by_system_call_clone(int fd)
+{
+    (void)fd;
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        _exit(is_written() ? 0 : 1);
+    }
+    CHECK_EQUAL(exit_status(child), 0);
+}
+
 static void by_system(int fd)
 {
     (void)fd;
@@ -163,8 +186,9 @@ static void by_a_large_record(int fd)
 static void emptied(void)
 {
     static void (*const ways[])(int fd) = {
-        by_fsync, by_fdatasync, by_close, by_dup2,      by_close_range, by_fork,           by_system,
-        by_fstat, by_lseek,     by_read,  by_ftruncate, by_backtrace,   by_a_large_record,
+        by_fsync,     by_fdatasync,         by_close,          by_dup2,  by_close_range, by_fork,
+        by_clone,     by_system_call_clone, by_system,         by_fstat, by_lseek,       by_read,
+        by_ftruncate, by_backtrace,         by_a_large_record,
     };
     for (size_t i = 0; i < TEST_COUNT(ways); i++) {
         int fd = waiting();
@@ -266,6 +290,23 @@ static void ended(void)
         }
         CHECK_EQUAL(unlink("app.log"), 0);
     }
+    CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
+static int write_and_return(void *unused)
+{
+    (void)unused;
+    waiting();
+    return 0;
+}
+
+static void returned_from_clone(void)
+{
+    static char stack[64 * 1024] __attribute__((aligned(16)));
+    wanted = "one\ntwo\n";
+    CHECK_EQUAL(exit_status(clone(write_and_return, stack + sizeof stack, SIGCHLD, NULL)), 0);
+    CHECK(is_written());
+    CHECK(no_ring_is_there());
     CHECK_EQUAL(messages("mplogshim"), 0);
 }
 
@@ -819,6 +860,7 @@ int main(int count, char **arguments)
         {"all_that_looks_at_the_log_or_shares_it_finds_it_complete", WAITS, emptied, NULL, NULL},
         {"a_flushed_stream_leaves_its_lines_in_the_buffer", WAITS, a_flushed_stream, NULL, NULL},
         {"every_end_of_the_process_empties_and_removes_the_buffer", WAITS, ended, NULL, NULL},
+        {"a_child_of_clone_ends_when_its_function_returns", WAITS, returned_from_clone, NULL, NULL},
         {"no_thread_makes_a_buffer_while_another_executes_a_program", "app.log,async=1", exec_among_threads, NULL,
          NULL},
         {"after_an_exec_that_fails_there_is_a_new_buffer", WAITS, an_exec_that_fails, NULL, NULL},
