@@ -76,10 +76,7 @@ static ssize_t write_with_held(struct log *log, struct writer *writer, const str
                                size_t total, size_t now, int flags)
 {
     struct iovec small[2 * (SMALL_COUNT + 1)];
-    struct iovec *room = room_for(log, count, small);
-    if (room == NULL) {
-        return -ENOMEM;
-    }
+    struct iovec *room = room_for(log, count, small); /* there is some: write_locked */
     size_t held = writer->held;
     struct record record = {.vector = vector,
                             .count = count,
@@ -110,10 +107,34 @@ static ssize_t write_with_held(struct log *log, struct writer *writer, const str
     return written - (ssize_t)held;
 }
 
+/* No memory for its pieces: it goes in one piece into the file that is there, behind what was held. */
+static ssize_t write_as_it_is(struct log *log, struct writer *writer, const struct iovec *vector, int count,
+                              size_t total, int flags)
+{
+    ssize_t released = writer->held > 0 ? write_with_held(log, writer, NULL, 0, 0, 0, 0) : 0;
+    if (released < 0) {
+        return released;
+    }
+    struct record record = {.vector = vector, .count = count, .length = total, .flags = flags};
+    record.whole = record_ends_in_newline(vector, count);
+    ssize_t written = log->async == NULL ? -EAGAIN : log_async_write(log, writer, &record);
+    if (written == -EAGAIN) {
+        written =
+            flags == 0 ? sys.writev(writer->fd, vector, count) : sys.pwritev2(writer->fd, vector, count, -1, flags);
+        record.error = written < 0 ? (int)written : 0;
+        record.cut = written >= 0 && (size_t)written < total;
+        record_wrote(log, writer, &record, written < 0 ? 0 : (size_t)written);
+    }
+    return written;
+}
+
 static ssize_t write_locked(struct log *log, struct writer *writer, const struct iovec *vector, int count, int flags,
                             enum log_hold hold)
 {
     size_t total = line_total(vector, count);
+    if (count > SMALL_COUNT && room_for(log, count, NULL) == NULL) {
+        return write_as_it_is(log, writer, vector, count, total, flags);
+    }
     size_t now = bytes_for_now(writer, vector, count, total, hold);
     if (now > 0) {
         ssize_t written = write_with_held(log, writer, vector, count, total, now, flags);

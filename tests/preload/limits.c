@@ -1,10 +1,11 @@
 /*
- * Limits that a program runs under (RLIMIT_FSIZE, RLIMIT_NOFILE, umask), from its start or lowered later: the library's
- * own work never costs the program a signal or a write, and goes on when it can.
+ * Limits that a program runs under (RLIMIT_FSIZE, RLIMIT_NOFILE, RLIMIT_AS, umask), from its start or lowered later:
+ * the library's own work never costs the program a signal or a write, and goes on when it can.
  */
 #include "test.h"
 
 #include <sys/resource.h>
+#include <sys/uio.h>
 
 #define BYTES "app.log,max_bytes=100"
 
@@ -233,6 +234,29 @@ static mode_t mode_of(const char *name)
     return raw_stat(name, &status) ? status.st_mode & 07777 : 0;
 }
 
+/* Of many pieces, behind what was held, which the library needs memory for: the first record of such a process. */
+static void no_memory(void)
+{
+    enum { PIECES = 20 };
+    struct iovec pieces[PIECES];
+    for (int i = 0; i < PIECES; i++) {
+        pieces[i] = (struct iovec){.iov_base = (void *)(i < PIECES - 1 ? "ab" : "c\n"), .iov_len = 2};
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        int fd = open_log("app.log");
+        write_text(fd, "first\nbeginning ");
+        set_limit(RLIMIT_AS, 1);
+        CHECK_EQUAL(writev(fd, pieces, PIECES), 2 * PIECES);
+        CHECK_EQUAL(writev(fd, pieces, PIECES - 1), 2 * PIECES - 2);
+        CHECK_EQUAL(write(fd, "\nlast\n", 6), 6);
+        exit(0);
+    }
+    CHECK_EQUAL(exit_status(child), 0);
+    CHECK_TEXT(content("app.log"), "first\nbeginning abababababababababababababababababababc\n"
+                                   "ababababababababababababababababababab\nlast\n");
+}
+
 static void masks(void)
 {
     static const mode_t modes[] = {0, 077, 0777};
@@ -270,6 +294,9 @@ int main(int count, char **arguments)
         {"a_log_rotates_when_descriptors_come_back", BYTES, used_up, NULL, NULL},
         {"a_program_that_may_open_nothing_any_more_goes_on_writing", BYTES, no_descriptor_at_all, NULL, NULL},
         {"a_log_whose_number_is_above_the_limit_loses_nothing", BYTES, number_above_the_limit, NULL, NULL},
+        {"a_program_that_gets_no_memory_any_more_goes_on_writing", "app.log", no_memory, NULL, NULL},
+        {"a_program_that_gets_no_memory_any_more_goes_on_writing_by_a_buffer", "app.log,async=1", no_memory, NULL,
+         NULL},
         {"modes_are_the_logs_whatever_the_umask", BYTES ",compress=gzip", masks, NULL, NULL},
     };
     return test_main(count, arguments, tests, TEST_COUNT(tests));
