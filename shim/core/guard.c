@@ -3,6 +3,7 @@
 #include "sys.h"
 #include "sys_call.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
@@ -62,7 +63,9 @@ void guard_forked(void)
     home_pid = sys.getpid();
     guard_thread.child_unasked |= guard_thread.vfork_child != 0;
     guard_thread.id = 0;
+    int saved = errno; /* also of calls that otherwise leave it alone */
     on_fork();
+    errno = saved;
 }
 
 bool guard_must_stay_out(void)

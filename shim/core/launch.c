@@ -56,7 +56,8 @@ struct slots {
 
 static struct slot passing;   /* of the one that does not stay */
 static struct slots *staying; /* NULL until needed */
-static uint32_t let_go;       /* so many of `ended` were looked after */
+atomic_bool launch_stays;
+static uint32_t let_go; /* so many of `ended` were looked after */
 static SYS_SELDOM char stack[STACK_SIZE] __attribute__((aligned(16)));
 static atomic_bool adopts; /* orphans come to this process, or to one that it is forked from */
 static uint32_t launcher;  /* the thread whose turn it is to look after the slots, or 0 */
@@ -266,6 +267,7 @@ static struct slot *find_slot(void)
             mmap(NULL, sizeof *staying, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         staying = memory == MAP_FAILED ? NULL : memory;
         let_go = 0;
+        launch_stays = true;
     }
     for (int i = 0; i < SLOTS && staying != NULL; i++) {
         if (state_of(&staying->items[i]) == SLOT_FREE) {

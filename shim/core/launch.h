@@ -12,6 +12,7 @@
 #ifndef MPLOGSHIM_LAUNCH_H
 #define MPLOGSHIM_LAUNCH_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 enum { LAUNCH_PATHS = 2, LAUNCH_DESCRIPTORS = 2, LAUNCH_FIRST_DESCRIPTOR = 3 };
@@ -34,8 +35,9 @@ int launch(const struct launch *launch);
 /* How a process is made: clone(3), and not another library's idea of it. Set at start. */
 extern int (*launch_clone)(int (*function)(void *), void *stack, int flags, void *argument, ...);
 
-/* Takes what is left of earlier launches, if anything is; a load if not. Cheap enough for every write. */
+/* Takes what is left of earlier launches, if anything is; and whether anything may be, which every write asks. */
 void launch_reap(void);
+extern atomic_bool launch_stays;
 
 /* Before a fork: whether orphans come to this process. Its child will want to know, too. */
 bool launch_before_fork(void);

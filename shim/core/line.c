@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/types.h>
 
-size_t line_total(const struct iovec *vector, int count)
+size_t line_total_of_many(const struct iovec *vector, int count)
 {
     size_t total = 0;
     for (int i = 0; i < count; i++) {
@@ -15,6 +15,14 @@ size_t line_total(const struct iovec *vector, int count)
         total += vector[i].iov_len;
     }
     return total;
+}
+
+bool line_is_whole_of_many(const struct iovec *vector, int count)
+{
+    while (count > 0 && vector[count - 1].iov_len == 0) {
+        count--;
+    }
+    return count > 0 && ((const char *)vector[count - 1].iov_base)[vector[count - 1].iov_len - 1] == '\n';
 }
 
 size_t line_complete(const struct iovec *vector, int count, size_t length)

@@ -4,11 +4,27 @@
 #ifndef MPLOGSHIM_LINE_H
 #define MPLOGSHIM_LINE_H
 
+#include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/uio.h>
 
-/* Bytes in all pieces together; SIZE_MAX if that does not fit ssize_t. */
-size_t line_total(const struct iovec *vector, int count);
+/* Bytes in all pieces together; SIZE_MAX if that does not fit ssize_t. Nearly every record has one. */
+size_t line_total_of_many(const struct iovec *vector, int count);
+static inline size_t line_total(const struct iovec *vector, int count)
+{
+    bool one = count == 1 && vector->iov_len <= SSIZE_MAX;
+    return __builtin_expect(one, 1) ? vector->iov_len : line_total_of_many(vector, count);
+}
+
+/* Whether the last byte of all pieces is a newline. */
+bool line_is_whole_of_many(const struct iovec *vector, int count);
+static inline bool line_is_whole(const struct iovec *vector, int count)
+{
+    bool one = count == 1 && vector->iov_len > 0;
+    return __builtin_expect(one, 1) ? ((const char *)vector->iov_base)[vector->iov_len - 1] == '\n'
+                                    : line_is_whole_of_many(vector, count);
+}
 
 /* Bytes up to and including the last newline within the first `length` bytes; 0 if there is none. */
 size_t line_complete(const struct iovec *vector, int count, size_t length);

@@ -20,6 +20,9 @@
 
 struct log;
 
+/* What to do with the beginning of a line. */
+enum log_hold { HOLD_NONE, HOLD_REST, HOLD_UNFINISHED };
+
 struct writer {
     struct log *log;     /* NULL: free */
     struct writer *next; /* of the same log */
@@ -103,7 +106,8 @@ struct log {
     const struct rule *rule;
     struct policy policy; /* the one that holds: the rule's, or the recorded one */
     const struct period_zone *zone;
-    const char *base; /* within path */
+    enum log_hold hold; /* by the rule */
+    const char *base;   /* within path */
     uint64_t path_hash;
     uint32_t mutex; /* between threads; taken before the file lock */
     uint32_t users; /* writers; under the registry's mutex */
@@ -173,15 +177,15 @@ void log_detach(struct writer *writer);
  * archive's is one. */
 bool log_was_rotated(const char *path, const struct rule *rule);
 
-/* What to do with the beginning of a line. */
-enum log_hold { HOLD_NONE, HOLD_REST, HOLD_UNFINISHED };
-
 /*
  * Appends one record. `offset` >= 0: the file position does not move. `flags` are pwritev2's.
  * Returns bytes taken, or the error of the write; -ESTALE: `writer` is not a writer of `fd` any more, look again.
  */
 ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int count, off_t offset, int flags,
                   enum log_hold hold);
+
+/* The same for the most of all writes: one piece, not empty, without an offset or flags, held by the rule. */
+ssize_t log_append(struct writer *writer, int fd, const struct iovec *piece);
 
 /*
  * For a thread that is inside already (a signal handler interrupted it): if somebody rotated since the writer's last

@@ -31,14 +31,14 @@ __attribute__((noinline)) void log_async_open(struct log *log)
     log->async = async;
 }
 
-/* A whole line, or the piece of one that goes through as it is; the rest is for who holds lines back. */
-static bool goes_out_now(const struct iovec *vector, int count, size_t total, enum log_hold hold, bool whole)
+/* Of what is no whole line: a piece that goes through as it is; the rest is for who holds lines back. */
+static bool goes_out_now(const struct iovec *vector, int count, size_t total, enum log_hold hold)
 {
-    return whole || hold == HOLD_NONE || (hold == HOLD_REST && line_complete(vector, count, total) == 0);
+    return hold == HOLD_NONE || (hold == HOLD_REST && line_complete(vector, count, total) == 0);
 }
 
 /* The thread is to be woken for the first record after a pause, and for many. */
-static void ring_bell(const struct log_async *async, int64_t used)
+static inline void ring_bell(const struct log_async *async, int64_t used)
 {
     uint32_t sleep = __atomic_load_n(&log_async_sleep, __ATOMIC_SEQ_CST);
     if (__builtin_expect(sleep != THREAD_AWAKE && (sleep == THREAD_SLEEPS || used >= async->own.ring.quarter), 0)) {
@@ -74,50 +74,79 @@ static __attribute__((noinline)) int make_room(struct log *log, struct writer *w
     return error;
 }
 
-static int64_t put_patiently(struct log *log, struct writer *writer, const struct iovec *vector, int count,
-                             size_t total, bool whole)
+/* There was no room: waits for it. What ring_put came to in the end, or an error. */
+static __attribute__((noinline)) int64_t put_patiently(struct log *log, struct writer *writer,
+                                                       const struct iovec *vector, int count, size_t total, bool whole)
 {
     struct log_async *async = log->async;
+    int64_t used = -EAGAIN;
     int64_t deadline = 0;
-    for (;;) {
-        int64_t used = ring_put(&async->own.ring, vector, count, total, whole ? RING_WHOLE : 0, guard_thread_id(),
-                                &guard_thread.puts);
-        if (__builtin_expect(used != -EAGAIN, 1)) {
-            return used;
-        }
+    while (used == -EAGAIN) {
         int64_t now = sys_now(CLOCK_MONOTONIC_COARSE);
         deadline = deadline == 0 ? now + 5 * (int64_t)SECOND : deadline;
         int error = now > deadline ? -EBUSY : make_room(log, writer);
         if (error != 0) {
             return error;
         }
+        used = ring_put(&async->own.ring, vector, count, total, whole ? RING_WHOLE : 0, guard_thread_id(),
+                        &guard_thread.puts);
     }
+    return used;
+}
+
+/* What the program hears of it: not what goes on by other means. */
+static __attribute__((noinline)) ssize_t refused(int64_t error)
+{
+    bool is_ours = error == -ESHUTDOWN || error == -EMSGSIZE || error == -EBUSY || error == -ESTALE ||
+                   error == -ETIMEDOUT || error == -EPERM;
+    return is_ours ? -EAGAIN : (ssize_t)error;
 }
 
 __attribute__((noinline)) ssize_t log_async_put(struct log *log, struct writer *writer, int fd,
-                                                const struct iovec *vector, int count, off_t offset, int flags,
-                                                enum log_hold hold)
+                                                const struct iovec *vector, int count, enum log_hold hold)
 {
     struct log_async *async = log->async;
-    if (!async->open || offset >= 0 || flags != 0 || writer->synchronous || writer->held > 0 || writer->fd != fd) {
+    if (!async->open || writer->synchronous || writer->held > 0 || writer->fd != fd) {
         return -EAGAIN;
     }
     size_t total = line_total(vector, count);
-    bool whole = record_ends_in_newline(vector, count);
-    if (!goes_out_now(vector, count, total, hold, whole)) {
+    bool whole = line_is_whole(vector, count);
+    if (__builtin_expect(!whole, 0) && !goes_out_now(vector, count, total, hold)) {
         return -EAGAIN;
     }
-    int64_t used = put_patiently(log, writer, vector, count, total, whole);
-    if (used < 0) {
-        bool is_ours = used == -ESHUTDOWN || used == -EMSGSIZE || used == -EBUSY || used == -ESTALE ||
-                       used == -ETIMEDOUT || used == -EPERM;
-        return is_ours ? -EAGAIN : (ssize_t)used;
+    int64_t used =
+        ring_put(&async->own.ring, vector, count, total, whole ? RING_WHOLE : 0, guard_thread_id(), &guard_thread.puts);
+    if (__builtin_expect(used < 0, 0)) {
+        used = used == -EAGAIN ? put_patiently(log, writer, vector, count, total, whole) : used;
+        if (used < 0) {
+            return refused(used);
+        }
     }
     if (!writer->behind) {
         writer->behind = true;
     }
     ring_bell(async, used);
     return (ssize_t)total;
+}
+
+ssize_t log_async_put_line(struct writer *writer, int fd, const struct iovec *piece)
+{
+    const struct log *log = writer->log;
+    struct log_async *async = log == NULL ? NULL : log->async;
+    bool common = async != NULL && async->open && writer->fd == fd && !writer->synchronous && writer->held == 0 &&
+                  line_is_whole(piece, 1);
+    int64_t used = -EAGAIN;
+    if (__builtin_expect(common, 1)) {
+        used = ring_put(&async->own.ring, piece, 1, piece->iov_len, RING_WHOLE, guard_thread_id(), &guard_thread.puts);
+    }
+    if (__builtin_expect(used < 0, 0)) {
+        return -EAGAIN;
+    }
+    if (!writer->behind) {
+        writer->behind = true;
+    }
+    ring_bell(async, used);
+    return (ssize_t)piece->iov_len;
 }
 
 /* Apart, as all that is seldom called: signal stacks are small, and most logs have no buffer. */
@@ -156,7 +185,7 @@ __attribute__((noinline)) int log_async_put_aside(const struct log *log, const s
         return -EAGAIN;
     }
     size_t total = line_total(vector, count);
-    int flags = RING_RESERVE | (record_ends_in_newline(vector, count) ? RING_WHOLE : 0);
+    int flags = RING_RESERVE | (line_is_whole(vector, count) ? RING_WHOLE : 0);
     int64_t deadline = 0;
     for (;;) {
         uint32_t turn = __atomic_load_n(&async->turn, __ATOMIC_SEQ_CST);

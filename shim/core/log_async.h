@@ -18,11 +18,17 @@ void log_async_open(struct log *log);
 void log_async_end(struct log *log);
 
 /*
- * A write: puts the record into the buffer if it is for that and there is room, waiting for it. -EAGAIN: it is to be
- * written under the log's mutex (log_async_write); else as log_write.
+ * A write without an offset or flags: puts the record into the buffer if it is for that and there is room, waiting for
+ * it. -EAGAIN: it is to be written under the log's mutex (log_async_write); else as log_write.
  */
 ssize_t log_async_put(struct log *log, struct writer *writer, int fd, const struct iovec *vector, int count,
-                      off_t offset, int flags, enum log_hold hold);
+                      enum log_hold hold);
+
+/*
+ * The most of all writes: one piece, which is a whole line, and nothing is as it seldom is. errno stays. -EAGAIN:
+ * nothing has happened, and log_append will see to it.
+ */
+ssize_t log_async_put_line(struct writer *writer, int fd, const struct iovec *piece);
 
 /*
  * The same for a record, under the log's mutex. Bytes taken, or -errno; -EAGAIN: everything from before is out, and

@@ -241,15 +241,13 @@ static void start_programs(struct log *log)
     }
 }
 
-/* Whether there is anything to do: three loads for most writes. */
-static inline __attribute__((always_inline)) bool has_work(const struct log *log)
+static bool has_work(const struct log *log)
 {
     return started && (log->told_count > 0 || log->sees_rings ||
                        (log->unsettled && sys_now(CLOCK_MONOTONIC_COARSE) >= log->settle_at));
 }
 
-/* Apart, so that the calls that find nothing to do, which are nearly all, need no frame. */
-static __attribute__((noinline)) void do_work(struct log *log)
+static void do_work(struct log *log)
 {
     struct sys_signals signals;
     if (log_keeping || guard_foreign_process()) {
@@ -271,11 +269,11 @@ static __attribute__((noinline)) void do_work(struct log *log)
     sys_signals_restore(&signals);
 }
 
-void log_helper_call(struct log *log)
+__attribute__((noinline)) void log_helper_work(struct log *log)
 {
     if (!sys_confined) {
         launch_reap();
-        if (__builtin_expect(has_work(log), 0)) {
+        if (has_work(log)) {
             do_work(log);
         }
     }

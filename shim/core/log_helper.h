@@ -6,6 +6,7 @@
 #ifndef MPLOGSHIM_LOG_HELPER_H
 #define MPLOGSHIM_LOG_HELPER_H
 
+#include "launch.h"
 #include "log.h"
 
 /*
@@ -21,8 +22,19 @@ struct log_helper_start {
 };
 void log_helper_start(const struct log_helper_start *start);
 
-/* After a write, with no lock held: starts the helper if there is work for it and none runs, and what events want. */
-void log_helper_call(struct log *log);
+/*
+ * After a write, with no lock held: starts the helper if there is work for it and none runs, and what events want. Four
+ * loads for most writes.
+ */
+void log_helper_work(struct log *log);
+static inline void log_helper_call(struct log *log)
+{
+    bool any = log->told_count > 0 || log->sees_rings || log->unsettled ||
+               atomic_load_explicit(&launch_stays, memory_order_relaxed);
+    if (__builtin_expect(any, 0)) {
+        log_helper_work(log);
+    }
+}
 
 /* While a log is closed: nobody starts anything for it. False: somebody is doing so, for that long. */
 bool log_helper_keep_off(uint64_t timeout_ns);

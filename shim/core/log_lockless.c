@@ -64,7 +64,7 @@ bool lockless_write(struct writer *writer, int fd, const struct iovec *vector, i
 {
     struct log *log = writer->log; /* NULL: another thread has just closed the descriptor */
     if (log == NULL || !log->lockless || log->trouble[TROUBLE_WRITE] || writer->fd != fd || writer_held(writer) > 0 ||
-        __atomic_load_n(&writer->midline, __ATOMIC_RELAXED) > 0 || !record_ends_in_newline(vector, count)) {
+        __atomic_load_n(&writer->midline, __ATOMIC_RELAXED) > 0 || !line_is_whole(vector, count)) {
         return false;
     }
     size_t total = line_total(vector, count);

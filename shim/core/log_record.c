@@ -19,14 +19,6 @@
 
 enum { SECOND = 1000000000 };
 
-bool record_ends_in_newline(const struct iovec *vector, int count)
-{
-    while (count > 0 && vector[count - 1].iov_len == 0) {
-        count--;
-    }
-    return count > 0 && ((const char *)vector[count - 1].iov_base)[vector[count - 1].iov_len - 1] == '\n';
-}
-
 /* Under the log's lock; others look without it. */
 static void set_midline(struct writer *writer, uint32_t bytes)
 {

@@ -25,9 +25,6 @@ struct record {
     int error;                  /* why not all of it was written */
 };
 
-/* Whether the last byte of all pieces is a newline. */
-bool record_ends_in_newline(const struct iovec *vector, int count);
-
 /*
  * Writes a record. The file lock is taken for each piece of one that is larger than max_bytes, so that others need not
  * wait for all of it. Returns the bytes written (record->error and ->cut say why not all), or -ESTALE: the descriptor

@@ -170,6 +170,7 @@ static struct log *open_log(const char *path, uint64_t hash, const struct rule *
         sys_find_clock();
     }
     log->rule = rule;
+    log->hold = rule->lines == LINES_OFF ? HOLD_NONE : rule->lines == LINES_STRICT ? HOLD_UNFINISHED : HOLD_REST;
     log->policy = rule->policy;
     log->zone = log_zone(&rule->policy);
     log->scratch = scratch;

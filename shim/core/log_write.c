@@ -25,7 +25,7 @@ _Atomic uint32_t log_holding;
 static size_t bytes_for_now(struct writer *writer, const struct iovec *vector, int count, size_t total,
                             enum log_hold hold)
 {
-    if (hold == HOLD_NONE || log_holds_nothing || record_ends_in_newline(vector, count)) {
+    if (hold == HOLD_NONE || log_holds_nothing || line_is_whole(vector, count)) {
         return total;
     }
     size_t complete = line_complete(vector, count, total);
@@ -91,7 +91,7 @@ static ssize_t write_with_held(struct log *log, struct writer *writer, const str
         record.count = (held > 0) + line_slice(vector, count, 0, now, room + 1);
         record.pieces = room + 1 + count;
     }
-    record.whole = record_ends_in_newline(record.vector, record.count);
+    record.whole = line_is_whole(record.vector, record.count);
     ssize_t written = log->async == NULL ? -EAGAIN : log_async_write(log, writer, &record);
     if (written == -EAGAIN) {
         written = record_write(log, writer, &record);
@@ -176,8 +176,9 @@ static ssize_t write_unlocked(const struct writer *writer, int fd, const struct 
     return flags == 0 ? sys.writev(fd, vector, count) : sys.pwritev2(fd, vector, count, -1, flags);
 }
 
-static ssize_t write_as_writer(struct log *log, struct writer *writer, int fd, const struct iovec *vector, int count,
-                               off_t offset, int flags, enum log_hold hold)
+static __attribute__((noinline)) ssize_t write_as_writer(struct log *log, struct writer *writer, int fd,
+                                                         const struct iovec *vector, int count, off_t offset, int flags,
+                                                         enum log_hold hold)
 {
     bool early = log->async != NULL; /* a handler that finds the buffer full could not wait for this thread */
     uint64_t before = early ? sys_signals_defer() : 0;
@@ -191,7 +192,7 @@ static ssize_t write_as_writer(struct log *log, struct writer *writer, int fd, c
      * Held bytes are written or kept, not both: no signal handler jumps out in between. Whole lines, the most of all
      * writes, need no such care.
      */
-    bool defer = early || writer->held > 0 || (hold != HOLD_NONE && !record_ends_in_newline(vector, count));
+    bool defer = early || writer->held > 0 || (hold != HOLD_NONE && !line_is_whole(vector, count));
     if (defer && !early) {
         before = sys_signals_defer();
     }
@@ -213,6 +214,30 @@ static ssize_t write_as_writer(struct log *log, struct writer *writer, int fd, c
     return result;
 }
 
+/* A record by log_append; whatever has come to nothing before is written under the log's lock. */
+static inline __attribute__((always_inline)) ssize_t append(struct log *log, struct writer *writer, int fd,
+                                                            const struct iovec *vector, int count, enum log_hold hold)
+{
+    ssize_t result;
+    if (__builtin_expect(log->async != NULL, 0)) {
+        result = log_async_put(log, writer, fd, vector, count, hold);
+        if (__builtin_expect(result != -EAGAIN, 1)) {
+            return result;
+        }
+        result = write_as_writer(log, writer, fd, vector, count, -1, 0, hold);
+    } else if (!log->lockless || !lockless_write(writer, fd, vector, count, &result)) {
+        result = write_as_writer(log, writer, fd, vector, count, -1, 0, hold);
+    }
+    log_helper_call(log);
+    return result;
+}
+
+ssize_t log_append(struct writer *writer, int fd, const struct iovec *piece)
+{
+    struct log *log = writer->log;
+    return log == NULL ? -ESTALE : append(log, writer, fd, piece, 1, log->hold);
+}
+
 ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int count, off_t offset, int flags,
                   enum log_hold hold)
 {
@@ -220,19 +245,13 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
     if (log == NULL) {
         return -ESTALE;
     }
-    if (__builtin_expect(log->async != NULL, 0)) {
-        ssize_t put = log_async_put(log, writer, fd, vector, count, offset, flags, hold);
-        if (put != -EAGAIN) {
-            return put;
-        }
-        if (offset >= 0) {
-            log_async_empty(log); /* now the position is where the writes before have moved it to */
-        }
+    if (offset < 0 && flags == 0) {
+        return append(log, writer, fd, vector, count, hold);
     }
-    ssize_t result;
-    if (offset >= 0 || flags != 0 || log->async != NULL || !lockless_write(writer, fd, vector, count, &result)) {
-        result = write_as_writer(log, writer, fd, vector, count, offset, flags, hold);
+    if (offset >= 0 && log->async != NULL) {
+        log_async_empty(log); /* now the position is where the writes before have moved it to */
     }
+    ssize_t result = write_as_writer(log, writer, fd, vector, count, offset, flags, hold);
     log_helper_call(log);
     return result;
 }

@@ -38,6 +38,10 @@ static void place(struct ring *ring, void *memory, uint32_t room)
     ring->data = (char *)(ring->slots + slots);
     ring->slot_mask = slots - 1;
     ring->data_mask = room - 1;
+    ring->bytes_most[false] = room - room / KEPT_PART;
+    ring->bytes_most[true] = room;
+    ring->slots_most[false] = slots - slots / KEPT_PART;
+    ring->slots_most[true] = slots;
     ring->quarter = room / 4;
     ring->longest = room / 4 < LENGTH_LIMIT ? room / 4 : LENGTH_LIMIT - 1;
 }
@@ -125,25 +129,12 @@ static void copy_in(const struct ring *ring, const struct iovec *vector, int cou
  * Before a reservation hides whose the last one was, that is written into its slot, if that one still copies: so a
  * thread that jumps away can always find out whether it had reserved (ring_abandon).
  */
-static void note_owner(const struct ring *ring, uint64_t head, uint64_t tail)
+static inline void note_owner(const struct ring *ring, uint64_t head)
 {
-    if (ring_slot_of(head) != ring_slot_of(tail)) {
-        uint64_t *last = ring_slot_at(ring, ring_slot_of(head) - 1);
-        if (__builtin_expect(ring_load(last) == SLOT_RESERVED, 0)) {
-            ring_exchange(last, SLOT_RESERVED, ring_owned_by(ring_token_of(head)));
-        }
+    uint64_t *last = ring_slot_at(ring, ring_slot_of(head) - 1);
+    if (__builtin_expect(ring_load(last) == SLOT_RESERVED, 0)) {
+        ring_exchange(last, SLOT_RESERVED, ring_owned_by(ring_token_of(head)));
     }
-}
-
-static bool has_room(const struct ring *ring, uint64_t head, uint64_t tail, size_t length, int flags)
-{
-    uint32_t kept = (flags & RING_RESERVE) != 0 ? 0 : KEPT_PART;
-    size_t room = (size_t)ring->data_mask + 1;
-    uint32_t slots = ring->slot_mask + 1;
-    room -= kept == 0 ? 0 : room / kept;
-    slots -= kept == 0 ? 0 : slots / kept;
-    return ring_position_of(head) - ring_position_of(tail) + length <= room &&
-           ring_slots_between(ring_slot_of(tail), ring_slot_of(head)) < slots;
 }
 
 /*
@@ -170,31 +161,36 @@ int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_
     struct ring_page *page = ring->page;
     uint32_t epoch = ring->epoch;
     struct ring_put put = {.ring = ring, .length = (uint32_t)length, .token = id % TOKEN_LIMIT, .outer = *chain};
+    bool all = (flags & RING_RESERVE) != 0;
     if (length > ring->longest) {
         return -EMSGSIZE;
     }
     for (;;) {
         uint64_t tail = ring_load(&page->tail); /* before the head: it may be further by then, but never less far */
         uint64_t head = ring_load(&page->head);
+        uint32_t position = ring_position_of(head);
+        uint32_t used = position - ring_position_of(tail) + (uint32_t)length; /* then */
+        uint32_t slots = ring_slots_between(ring_slot_of(tail), ring_slot_of(head));
         bool closed = (head & CLOSED) != 0;
-        if (closed || !has_room(ring, head, tail, length, flags)) {
+        if (__builtin_expect(closed || used > ring->bytes_most[all] || slots >= ring->slots_most[all], 0)) {
             *chain = put.outer;
             return closed ? -ESHUTDOWN : -EAGAIN;
         }
-        note_owner(ring, head, tail);
-        uint32_t position = ring_position_of(head);
-        uint64_t next = ring_make_head(position + (uint32_t)length, ring_slot_of(head) + 1, put.token);
+        if (slots > 0) {
+            note_owner(ring, head);
+        }
+        uint64_t next = ring_next_head(head, (uint32_t)length, put.token);
         put.head = head;
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         *chain = &put; /* cppcheck-suppress autoVariables ; until this returns */
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
-        if (ring_exchange(&page->head, head, next)) {
+        if (__builtin_expect(ring_exchange(&page->head, head, next), 1)) {
             copy_in(ring, vector, count, length, position);
             ring_store(ring_slot_at(ring, ring_slot_of(head)),
                        ring_make_slot(position, (uint32_t)length, (flags & RING_WHOLE) != 0, SLOT_COMMITTED));
             *chain = put.outer;
             bool forked = __atomic_load_n(&ring->epoch, __ATOMIC_RELAXED) != epoch;
-            return forked ? -ESHUTDOWN : (int64_t)(uint32_t)(ring_position_of(next) - ring_position_of(tail));
+            return forked ? -ESHUTDOWN : (int64_t)used;
         }
         stand_back();
     }

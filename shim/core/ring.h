@@ -61,6 +61,8 @@ struct ring {
     char *data;
     uint32_t slot_mask;
     uint32_t data_mask;
+    uint32_t bytes_most[2]; /* that may be in it: as far as no handler needs them (RING_RESERVE), and all */
+    uint32_t slots_most[2];
     uint32_t quarter; /* bytes: so many are worth waking somebody for */
     uint32_t longest; /* record that may be put in */
     uint32_t epoch;   /* changes in a fork child: what is being put in is the parent's */

@@ -36,6 +36,14 @@ static inline uint64_t ring_make_head(uint32_t position, uint32_t slot, uint32_t
     return (uint64_t)position << POSITION_SHIFT | (uint64_t)(slot % SLOT_LIMIT) << SLOT_SHIFT | token << TOKEN_SHIFT;
 }
 
+/* The same for the record behind one of `length` bytes: the slot's bits are the highest of a half, and wrap there. */
+static inline uint64_t ring_next_head(uint64_t head, uint32_t length, uint32_t token)
+{
+    uint32_t slot = ((uint32_t)head >> SLOT_SHIFT << SLOT_SHIFT) + (1 << SLOT_SHIFT);
+    return ((head >> POSITION_SHIFT) + length) << POSITION_SHIFT | slot | token << TOKEN_SHIFT;
+}
+_Static_assert((uint64_t)SLOT_LIMIT << SLOT_SHIFT == (uint64_t)1 << POSITION_SHIFT, "slots are just below positions");
+
 static inline uint64_t ring_make_slot(uint32_t position, uint32_t length, bool whole, enum ring_slot_state state)
 {
     return (uint64_t)position << POSITION_SHIFT | (uint64_t)length << LENGTH_SHIFT | (whole ? WHOLE : 0) | state;

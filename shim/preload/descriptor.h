@@ -59,6 +59,15 @@ enum descriptor_source {
 ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t offset, int flags,
                          enum descriptor_source source);
 
+/*
+ * The same for write itself, by the writer that the table has for `fd`. And the shortest way for a log with async=1: a
+ * line into its buffer, which leaves errno alone; a negative result: nothing has happened, descriptor_append will see
+ * to it.
+ */
+bool descriptor_buffers(const struct writer *writer);
+ssize_t descriptor_put(struct writer *writer, int fd, const void *buffer, size_t size);
+ssize_t descriptor_append(struct writer *writer, int fd, const void *buffer, size_t size);
+
 /* Writes out what is held of an unfinished line. 0 also when nothing is, or the descriptor is not managed. */
 int descriptor_release(int fd);
 int descriptor_release_all(void);

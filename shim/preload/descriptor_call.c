@@ -97,25 +97,19 @@ bool descriptor_may_look(const void *start, size_t length)
            is_mapped(&piece);
 }
 
-/* What the hooks make themselves is on this stack. */
-static inline bool is_near(const void *memory, const void *frame)
-{
-    enum { NEAR = 4096 };
-    return (uintptr_t)memory - (uintptr_t)frame < NEAR;
-}
-
 /*
  * Whether the shim may look at the bytes: only the kernel may find out that a pointer is bad. Catches what programs
  * do pass by mistake, null and small numbers and the kernel's half; buffers that run out of the mapped memory; and the
  * counts that the kernel refuses.
  */
-static __attribute__((noinline)) bool are_mapped(const struct iovec *vector, int count)
+static __attribute__((noinline)) bool readable(const struct iovec *vector, int count)
 {
     if (count <= 0 || count > IOV_MAX || (uintptr_t)vector < LOWEST_ADDRESS || (uintptr_t)vector > HIGHEST_ADDRESS) {
         return false;
     }
+    enum { NEAR = 4096 }; /* what the hooks make themselves is on this stack */
     const struct iovec whole = {.iov_base = (void *)(uintptr_t)vector, .iov_len = (size_t)count * sizeof *vector};
-    if (!is_near(vector, __builtin_frame_address(0)) && !is_mapped(&whole)) {
+    if ((uintptr_t)vector - (uintptr_t)__builtin_frame_address(0) >= NEAR && !is_mapped(&whole)) {
         return false;
     }
     size_t total = 0;
@@ -134,19 +128,12 @@ static __attribute__((noinline)) bool are_mapped(const struct iovec *vector, int
     return total > 0;
 }
 
-static inline __attribute__((always_inline)) bool readable(const struct iovec *vector, int count)
-{
-    bool at_once = count == 1 && is_near(vector, __builtin_frame_address(0)) && is_known(vector);
-    return __builtin_expect(at_once, 1) || are_mapped(vector, count);
-}
-
+/* A full stdio buffer without any newline waits for the rest of its line; the program's own write does not. */
 static enum log_hold hold_for(const struct writer *writer, enum descriptor_source source)
 {
     const struct log *log = writer->log;
-    if (log == NULL || log->rule->lines == LINES_OFF) {
-        return HOLD_NONE;
-    }
-    return log->rule->lines == LINES_STRICT || source == SOURCE_BUFFER ? HOLD_UNFINISHED : HOLD_REST;
+    enum log_hold hold = log == NULL ? HOLD_NONE : log->hold;
+    return hold == HOLD_REST && source == SOURCE_BUFFER ? HOLD_UNFINISHED : hold;
 }
 
 /* The number's file is not what the table says: libc closed or replaced it behind our back. */
@@ -175,12 +162,9 @@ static void follow_in_vfork_child(int fd)
     }
 }
 
-/*
- * Whatever is not as it is for the most of all writes: the number is unknown, or not the writer's any more; the thread
- * is inside already.
- */
-static __attribute__((noinline)) ssize_t write_otherwise(int fd, const struct iovec *vector, int count, off_t offset,
-                                                         int flags, enum descriptor_source source)
+/* Any write, also where the number is unknown, or not the writer's any more, or the thread is inside already. */
+static __attribute__((noinline)) ssize_t write_any(int fd, const struct iovec *vector, int count, off_t offset,
+                                                   int flags, enum descriptor_source source)
 {
     enum { ATTEMPTS = 3 };
     if (descriptor_state(fd) == DESCRIPTOR_UNKNOWN && own_is(fd)) {
@@ -216,20 +200,44 @@ static __attribute__((noinline)) ssize_t write_otherwise(int fd, const struct io
     return write_raw(fd, vector, count, offset, flags);
 }
 
-ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t offset, int flags,
-                         enum descriptor_source source)
+bool descriptor_buffers(const struct writer *writer)
 {
+    const struct log *log = writer->log;
+    return log != NULL && log->async != NULL;
+}
+
+ssize_t descriptor_put(struct writer *writer, int fd, const void *buffer, size_t size)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)buffer, .iov_len = size};
+    ssize_t put = -EAGAIN;
     pthread_testcancel(); /* here as in write; further in, cancellation waits */
-    struct writer *writer = descriptor_writer(fd);
-    if (__builtin_expect(writer != NULL && readable(vector, count) && guard_enter(), 1)) {
-        ssize_t result = log_write(writer, fd, vector, count, offset, flags, hold_for(writer, source));
+    if (__builtin_expect(is_known(&piece) && guard_enter(), 1)) {
+        put = log_async_put_line(writer, fd, &piece);
+        guard_leave();
+    }
+    return put;
+}
+
+ssize_t descriptor_append(struct writer *writer, int fd, const void *buffer, size_t size)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)buffer, .iov_len = size};
+    pthread_testcancel();
+    if (__builtin_expect((is_known(&piece) || readable(&piece, 1)) && guard_enter(), 1)) {
+        ssize_t result = log_append(writer, fd, &piece);
         guard_leave();
         if (__builtin_expect(result != -ESTALE, 1)) {
             return result;
         }
         drop_stale(fd, writer);
     }
-    return write_otherwise(fd, vector, count, offset, flags, source);
+    return write_any(fd, &piece, 1, DESCRIPTOR_APPEND, 0, SOURCE_WRITE);
+}
+
+ssize_t descriptor_write(int fd, const struct iovec *vector, int count, off_t offset, int flags,
+                         enum descriptor_source source)
+{
+    pthread_testcancel();
+    return write_any(fd, vector, count, offset, flags, source);
 }
 
 void descriptor_follow(int fd)

@@ -21,12 +21,20 @@ extern unsigned descriptor_near;
 extern uintptr_t descriptor_first_page[DESCRIPTOR_PAGE];
 uintptr_t descriptor_far_state(int fd);
 
-/* The word of a number; DESCRIPTOR_PLAIN while everything is raw. */
+static inline bool descriptor_is_near(int fd)
+{
+    return __builtin_expect((unsigned)fd < __atomic_load_n(&descriptor_near, __ATOMIC_RELAXED), 1);
+}
+
+/* The word of a number; DESCRIPTOR_PLAIN while everything is raw. Of a near one only, without a call. */
+static inline uintptr_t descriptor_near_state(int fd)
+{
+    return descriptor_is_near(fd) ? __atomic_load_n(&descriptor_first_page[fd], __ATOMIC_ACQUIRE) : DESCRIPTOR_UNKNOWN;
+}
 static inline uintptr_t descriptor_state(int fd)
 {
-    return __builtin_expect((unsigned)fd < __atomic_load_n(&descriptor_near, __ATOMIC_RELAXED), 1)
-               ? __atomic_load_n(&descriptor_first_page[fd], __ATOMIC_ACQUIRE)
-               : descriptor_far_state(fd);
+    return descriptor_is_near(fd) ? __atomic_load_n(&descriptor_first_page[fd], __ATOMIC_ACQUIRE)
+                                  : descriptor_far_state(fd);
 }
 
 /* The writer that the table knows by a number, or NULL. */

@@ -15,12 +15,4 @@ static inline ssize_t hook_result(int saved_errno, ssize_t result)
     return result < 0 ? -1 : result;
 }
 
-/* One piece through descriptor_write, errno kept or set. */
-static inline ssize_t hook_write(int fd, const void *buffer, size_t size, off_t offset)
-{
-    int saved = errno;
-    const struct iovec piece = {.iov_base = (void *)buffer, .iov_len = size};
-    return hook_result(saved, descriptor_write(fd, &piece, 1, offset, 0, SOURCE_WRITE));
-}
-
 #endif

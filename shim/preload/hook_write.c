@@ -15,12 +15,46 @@ static ssize_t write_vector(int fd, const struct iovec *vector, int count, off_t
     return hook_result(saved, descriptor_write(fd, vector, count, offset, flags, SOURCE_WRITE));
 }
 
-EXPORT ssize_t write(int fd, const void *buffer, size_t size)
+/* A piece of the program's; at the end of the log, or with an offset, which is a side effect. */
+static __attribute__((noinline)) ssize_t write_piece(int fd, const void *buffer, size_t size, off_t offset)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)buffer, .iov_len = size};
+    return write_vector(fd, &piece, 1, offset, 0);
+}
+
+static __attribute__((noinline)) ssize_t append(struct writer *writer, int fd, const void *buffer, size_t size)
+{
+    int saved = errno;
+    return hook_result(saved, descriptor_append(writer, fd, buffer, size));
+}
+
+static __attribute__((noinline)) ssize_t put(struct writer *writer, int fd, const void *buffer, size_t size)
+{
+    ssize_t taken = descriptor_put(writer, fd, buffer, size);
+    return __builtin_expect(taken >= 0, 1) ? taken : append(writer, fd, buffer, size);
+}
+
+/* The number is high or unknown, or everything is raw. */
+static __attribute__((noinline)) ssize_t write_otherwise(int fd, const void *buffer, size_t size)
 {
     if (!descriptor_takes_write(fd) || size > SSIZE_MAX) {
         return real.write(fd, buffer, size);
     }
-    return hook_write(fd, buffer, size, DESCRIPTOR_APPEND);
+    return write_piece(fd, buffer, size, DESCRIPTOR_APPEND);
+}
+
+/* What goes to a log or to a plain file, which most writes do, goes on from here without coming back. */
+EXPORT ssize_t write(int fd, const void *buffer, size_t size)
+{
+    uintptr_t state = descriptor_near_state(fd);
+    if (state > DESCRIPTOR_LOCK && size <= SSIZE_MAX) {
+        struct writer *writer = (struct writer *)state;
+        return descriptor_buffers(writer) ? put(writer, fd, buffer, size) : append(writer, fd, buffer, size);
+    }
+    if (state == DESCRIPTOR_PLAIN) {
+        return real.write(fd, buffer, size);
+    }
+    return write_otherwise(fd, buffer, size);
 }
 EXPORT_ALIAS(__write, write);
 
@@ -37,7 +71,7 @@ EXPORT ssize_t pwrite(int fd, const void *buffer, size_t size, off_t offset)
     if (offset < 0 || !descriptor_takes_write(fd)) {
         return real.pwrite(fd, buffer, size, offset);
     }
-    return hook_write(fd, buffer, size, offset);
+    return write_piece(fd, buffer, size, offset);
 }
 EXPORT_ALIAS(pwrite64, pwrite);
 EXPORT_ALIAS(__pwrite64, pwrite);
@@ -75,7 +109,7 @@ static int print(int fd, const char *format, va_list arguments)
     va_end(again);
     ssize_t written = length;
     for (int done = 0; done < length && written >= 0;) {
-        written = hook_write(fd, text + done, (size_t)(length - done), DESCRIPTOR_APPEND);
+        written = write_piece(fd, text + done, (size_t)(length - done), DESCRIPTOR_APPEND);
         done += (int)(written > 0 ? written : 0);
     }
     if (text != small) {
@@ -137,7 +171,7 @@ static ssize_t copy_to_log(int in, off_t *in_offset, int log, size_t size)
         if (got <= 0) {
             return copied > 0 ? (ssize_t)copied : got;
         }
-        ssize_t put = hook_write(log, buffer, (size_t)got, DESCRIPTOR_APPEND);
+        ssize_t put = write_piece(log, buffer, (size_t)got, DESCRIPTOR_APPEND);
         if (put < got && in_offset == NULL) {
             lseek(in, (put < 0 ? 0 : put) - got, SEEK_CUR); /* what was not written was not copied */
         }
