@@ -4,10 +4,8 @@
  *
  * Each case runs in a process of its own, by a clock of the test's: nothing is written by time alone.
  */
-#include "../unit/log_scene.h"
+#include "../unit/async_scene.h"
 #include "faults.h"
-
-#include "../../shim/core/log_async.h"
 
 #include <linux/magic.h>
 #include <sched.h>
@@ -17,9 +15,7 @@
 
 #include <cmocka.h>
 
-enum { FIRST_LINES = 10, LAST_LINE = 20, RETRY = 61 /* seconds */, HOUR = 3600 };
-
-static struct scene scene;
+enum { FIRST_LINES = 10, LAST_LINE = 20, RETRY = 61 /* seconds */ };
 
 /* What fails is chosen by name: there is a second thread, so that calls have no number. */
 static struct {
@@ -124,10 +120,7 @@ int __clone(int (*function)(void *), void *stack, int flags, void *argument, pid
 
 static void begin(void)
 {
-    scene.rule.async = true;
-    scene.rule.async_buffer = 32768;
-    scene.rule.async_flush_ns = INT64_C(1000000000) * HOUR;
-    scene_start(&scene);
+    async_start();
     sys.fallocate = failing_fallocate;
     sys.map = failing_map;
     sys.filesystem = failing_filesystem;
@@ -138,47 +131,6 @@ static void begin(void)
     sys.ftruncate = failing_ftruncate;
     sys.writev = failing_writev;
     scene_attach(&scene);
-}
-
-static void require(bool holds, const char *what)
-{
-    if (!holds) {
-        char *said = temporary_read(scene.directory, DIAG_NAME);
-        fprintf(stderr, "%s; %s\n", what, said == NULL ? "" : said);
-        _exit(1);
-    }
-}
-
-static int rings(void)
-{
-    int count = 0;
-    DIR *directory = opendir(scene.directory);
-    for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
-        count += strstr(entry->d_name, ".ring") != NULL;
-    }
-    closedir(directory);
-    return count;
-}
-
-static long live_lines(void)
-{
-    return temporary_length(scene.directory, LOG_NAME) / LINE_LENGTH;
-}
-
-static int empty(void)
-{
-    temporary_must(guard_enter(), "empty");
-    int error = log_empty(scene.writer, scene.fd);
-    guard_leave();
-    return error;
-}
-
-static void leave(void)
-{
-    temporary_must(guard_enter(), "leave");
-    log_async_leave();
-    log_async_stop_thread();
-    guard_leave();
 }
 
 static int run_in_child(void (*body)(const void *argument), const void *argument)
