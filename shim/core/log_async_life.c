@@ -6,9 +6,11 @@
 #include "diag.h"
 #include "guard.h"
 #include "log_private.h"
+#include "own.h"
 #include "sys.h"
 
 #include <errno.h>
+#include <string.h>
 
 enum { SECOND = 1000000000 };
 static const int64_t RETRY = 60 * (int64_t)SECOND;
@@ -99,6 +101,57 @@ void log_async_leave(void)
     if (log_async_used && !guard_foreign_process()) {
         log_visit(leave);
     }
+}
+
+/*
+ * Whether the process's first thread has ended, and there is none but that and this one; *status: what it ended with,
+ * as for waitpid.
+ */
+static bool is_alone(unsigned *status)
+{
+    enum { STATE = 2, COUNT = 18 /* words behind the name: "(program) Z ..." */ };
+    char text[512];
+    int fd = own_open(AT_FDCWD, "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
+    ssize_t length = fd < 0 ? 0 : sys.read(fd, text, sizeof text - 1);
+    if (fd >= 0) {
+        sys.close(fd);
+    }
+    text[length > 0 ? length : 0] = '\0';
+    const char *word = strrchr(text, ')');
+    if (word == NULL || word[1] == '\0' || word[STATE] != 'Z') {
+        return false;
+    }
+    for (int i = 0; i < COUNT && word != NULL; i++) {
+        word = strchr(word + 1, ' ');
+    }
+    if (word == NULL || strncmp(word, " 2 ", 3) != 0) {
+        return false;
+    }
+    *status = 0;
+    for (word = strrchr(word, ' ') + 1; *word >= '0' && *word <= '9'; word++) {
+        *status = *status * 10 + (unsigned)(*word - '0');
+    }
+    return true;
+}
+
+static void release(struct log *log)
+{
+    if (log->path_hash != 0 && log_lock(log) == 0) {
+        log_release_locked(log);
+        log_unlock(log);
+    }
+}
+
+int log_async_end_process(void)
+{
+    unsigned status;
+    if (!is_alone(&status)) {
+        return -1;
+    }
+    log_holds_nothing = true;
+    log_visit(release);
+    log_async_leave();
+    return (int)(status >> 8 & 0xff);
 }
 
 void log_async_before_exec(void)

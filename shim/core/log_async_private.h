@@ -30,6 +30,12 @@ int log_async_drain(struct log *log, struct writer *preferred, struct log_ring *
 /* Makes the log's buffer and starts the thread. With the log's mutex held. */
 bool log_async_make(struct log *log);
 
+/*
+ * For the thread: if the program's last one has ended by a system call of its own, which no library sees, everything is
+ * written out, and the process ends with this thread: by the status that this returns. -1: it goes on.
+ */
+int log_async_end_process(void);
+
 /* The thread of the process: it sleeps on this word. */
 enum { THREAD_AWAKE, THREAD_DOZES, THREAD_SLEEPS };
 extern uint32_t log_async_sleep;

@@ -137,6 +137,10 @@ static int run(void *unused)
         if (now - looked_at >= SECOND) {
             looked_at = now;
             log_visit(look_for_dead);
+            int status = log_async_end_process();
+            if (status >= 0) {
+                return status;
+            }
         }
     }
     return 0;

@@ -310,6 +310,50 @@ static void returned_from_clone(void)
     CHECK_EQUAL(messages("mplogshim"), 0);
 }
 
+/* Not by libc: nobody hears of it. */
+static void end_unheard(void)
+{
+    raw_syscall(SYS_exit, 3);
+}
+
+static void *end_thread_unheard(void *leader)
+{
+    pthread_join(*(pthread_t *)leader, NULL);
+    raw_syscall(SYS_exit, 4);
+    return NULL;
+}
+
+static void end_unheard_behind_the_first(void)
+{
+    static pthread_t self;
+    pthread_t thread;
+    self = pthread_self();
+    pthread_create(&thread, NULL, end_thread_unheard, &self);
+    pthread_exit(NULL);
+}
+
+/* With what the first thread ended with. */
+static void ended_unheard(void)
+{
+    static void (*const ways[])(void) = {end_unheard, end_unheard_behind_the_first};
+    pid_t children[TEST_COUNT(ways)];
+    for (size_t i = 0; i < TEST_COUNT(ways); i++) {
+        children[i] = fork();
+        if (children[i] == 0) {
+            int fd = open("app.log", O_RDWR | O_CREAT | O_APPEND, 0644);
+            write_text(fd, "one\n");
+            write_text(fd, "two\nthr");
+            ways[i]();
+        }
+    }
+    for (size_t i = 0; i < TEST_COUNT(ways); i++) {
+        CHECK_EQUAL(exit_status(children[i]), i == 0 ? 3 << 8 : 0);
+    }
+    CHECK_TEXT(content("app.log"), "one\ntwo\nthrone\ntwo\nthr");
+    CHECK(no_ring_is_there());
+    CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
 static atomic_bool writers_stop;
 
 static void *write_until_stopped(void *writer)
@@ -861,6 +905,7 @@ int main(int count, char **arguments)
         {"a_flushed_stream_leaves_its_lines_in_the_buffer", WAITS, a_flushed_stream, NULL, NULL},
         {"every_end_of_the_process_empties_and_removes_the_buffer", WAITS, ended, NULL, NULL},
         {"a_child_of_clone_ends_when_its_function_returns", WAITS, returned_from_clone, NULL, NULL},
+        {"so_do_ends_that_no_library_hears_of_with_their_status", WAITS, ended_unheard, NULL, NULL},
         {"no_thread_makes_a_buffer_while_another_executes_a_program", "app.log,async=1", exec_among_threads, NULL,
          NULL},
         {"after_an_exec_that_fails_there_is_a_new_buffer", WAITS, an_exec_that_fails, NULL, NULL},
