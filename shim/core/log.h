@@ -143,6 +143,7 @@ struct log {
     struct diag_limits limits;
     atomic_bool sees_rings;  /* others write by buffers, and may have died */
     uint32_t looks_left;     /* so many looks for these were left to others */
+    int64_t midline_since;   /* monotonic nanoseconds: their lines wait for the end of one; 0: they do not */
     struct log_async *async; /* NULL: each write goes to the file itself */
     struct iovec *scratch;   /* IOV_MAX + 1 pieces, or NULL until needed */
     /* Neither changes while the log is open, not even for a moment: threads look for it without its mutex. */

@@ -45,13 +45,28 @@ static int take_over(struct log *log, uint64_t number)
     return error;
 }
 
+/*
+ * Under the log's mutex: whether this process is in the middle of a line that it writes in pieces. Its end is waited
+ * for, but not for ever.
+ */
+static bool waits_for_line(struct log *log)
+{
+    const struct writer *writer = __atomic_load_n(&log->writers, __ATOMIC_ACQUIRE);
+    int64_t now = sys_now(CLOCK_MONOTONIC);
+    while (writer != NULL && (writer->midline == 0 || writer->midline >= LOG_HOLD_MAX)) {
+        writer = writer->next;
+    }
+    log->midline_since = writer == NULL ? 0 : log->midline_since == 0 ? now : log->midline_since;
+    return writer != NULL && now - log->midline_since < SECOND;
+}
+
 static int take_over_in_turn(struct log *log, uint64_t number)
 {
     static bool told;
     int error = log_lock(log);
     if (error == 0) {
         uint64_t before = sys_signals_defer();
-        error = take_over(log, number);
+        error = waits_for_line(log) ? -EBUSY : take_over(log, number);
         sys_signals_resume(before);
         log_unlock(log);
     }

@@ -229,7 +229,9 @@ static __attribute__((noinline)) size_t write_run(struct log *log, struct writer
 
 void record_wrote(struct log *log, struct writer *writer, const struct record *record, size_t written)
 {
-    note_line_state(writer, record, written);
+    if (record->run == NULL || record->ring->file < 0) { /* what a dead process wrote ends no line of this one's */
+        note_line_state(writer, record, written);
+    }
     bool unheard = record->run != NULL && record->error != 0; /* by the program */
     if (unheard || record->error == -ENOSPC || record->error == -EDQUOT || record->error == -EIO) {
         log_failed(log, TROUBLE_WRITE, "write", record->error);

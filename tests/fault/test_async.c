@@ -551,6 +551,67 @@ static void what_one_cannot_write_is_left_to_others_at_once(void **state)
     temporary_remove(scene.directory);
 }
 
+static void take_over_now(void)
+{
+    temporary_must(guard_enter(), "take over");
+    log_async_take_over(scene.writer->log);
+    guard_leave();
+}
+
+/* The killed process's buffer, by a name that says nothing, and back. */
+static void move_ring(bool away)
+{
+    static char ring[256];
+    static const char hidden[] = "hidden";
+    DIR *directory = opendir(scene.directory);
+    for (struct dirent *entry; away && directory != NULL && (entry = readdir(directory)) != NULL;) {
+        if (strstr(entry->d_name, ".ring") != NULL) {
+            snprintf(ring, sizeof ring, "%s", entry->d_name);
+        }
+    }
+    int at = dirfd(directory);
+    require(renameat(at, away ? ring : hidden, at, away ? hidden : ring) == 0, "no buffer");
+    closedir(directory);
+}
+
+/* Lines of another process's may come in between, but this one need not put them there. */
+static void in_the_middle_of_a_line(void)
+{
+    enum { PIECE = 5 };
+    move_ring(true);
+    scene_start(&scene);
+    scene_attach(&scene);
+    move_ring(false);
+    off_t before = temporary_length(scene.directory, LOG_NAME);
+    require(scene_append(scene.writer, "line ", HOLD_NONE) == PIECE, "a piece was not taken");
+    take_over_now();
+    require(temporary_length(scene.directory, LOG_NAME) == before + PIECE && rings() == 1, "not waited for");
+    scene_pass(2);
+    take_over_now();
+    require(rings() == 0, "waited for ever");
+    require(scene.writer->midline == PIECE, "the line counts as ended");
+    _exit(0);
+}
+
+static void nobody_puts_lines_of_the_dead_into_its_own(void **state)
+{
+    int status = -1;
+    (void)state;
+    scene_make(&scene);
+    pid_t child = fork();
+    if (child == 0) {
+        be_killed_in_a_batch();
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    child = fork();
+    if (child == 0) {
+        in_the_middle_of_a_line();
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    temporary_remove(scene.directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -562,6 +623,7 @@ int main(void)
         cmocka_unit_test(taking_over_loses_and_doubles_nothing_when_one_call_fails),
         cmocka_unit_test(who_is_killed_while_taking_over_leaves_it_to_the_next),
         cmocka_unit_test(what_one_cannot_write_is_left_to_others_at_once),
+        cmocka_unit_test(nobody_puts_lines_of_the_dead_into_its_own),
     };
     report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return report == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
