@@ -26,3 +26,11 @@ int acl_dress(int fd, int like, const struct stat *before, mode_t mode)
     }
     return sys.fchmod(fd, mode & 0700);
 }
+
+bool acl_is_everybodys(int fd, const struct stat *status)
+{
+    enum { READ_AND_WRITE = 0666 };
+    ssize_t size = sys.fgetxattr(fd, list_name, NULL, 0);
+    bool none = size == 0 || size == -ENODATA || size == -EOPNOTSUPP;
+    return none && (status->st_mode & READ_AND_WRITE) == READ_AND_WRITE;
+}

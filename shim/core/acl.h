@@ -2,6 +2,7 @@
 #ifndef MPLOGSHIM_ACL_H
 #define MPLOGSHIM_ACL_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 /*
@@ -10,5 +11,9 @@
  * list, or, where that cannot be, nobody but its owner may use it. 0 or -errno. Async-signal-safe.
  */
 int acl_dress(int fd, int like, const struct stat *before, mode_t mode);
+
+/* Whether anybody may read and write a file (whose status is `status`), without a list that may say otherwise of one.
+ */
+bool acl_is_everybodys(int fd, const struct stat *status);
 
 #endif

@@ -16,10 +16,12 @@
 
 enum { SECOND = 1000000000, MILLISECOND = 1000000, UID_BITS = 20, UID_MASK = (1 << UID_BITS) - 1 };
 
-static uid_t owner_of(const struct log *log)
+static int open_ring(struct log *log, uint64_t number, struct log_ring *dead)
 {
-    struct stat status;
-    return log->writers != NULL && sys.fstat(log->writers->fd, &status) == 0 ? status.st_uid : (uid_t)-1;
+    struct stat live;
+    int fd = log->writers == NULL ? -1 : log->writers->fd;
+    bool known = fd >= 0 && sys.fstat(fd, &live) == 0;
+    return log_ring_open(log, number, fd, known ? &live : NULL, dead);
 }
 
 /* Not one that was removed, or that the parent of this fork child has. */
@@ -33,7 +35,7 @@ static bool is_own(const struct log *log, uint64_t number)
 static int take_over(struct log *log, uint64_t number)
 {
     struct log_ring dead;
-    int error = log_ring_open(log, number, owner_of(log), &dead);
+    int error = open_ring(log, number, &dead);
     if (error != 0) {
         return error;
     }
@@ -198,7 +200,7 @@ __attribute__((noinline)) bool log_async_mend(struct log *log, struct writer *wr
         return false;
     }
     for (int attempt = 0; attempt < ATTEMPTS && error == -EAGAIN; attempt++) {
-        error = log_ring_open(log, (uint64_t)number, owner_of(log), &dead);
+        error = open_ring(log, (uint64_t)number, &dead);
         if (error == -EAGAIN) {
             sys.sleep(&pause);
         }

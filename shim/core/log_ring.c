@@ -1,5 +1,7 @@
 #include "log_ring.h"
 
+#include "acl.h"
+#include "log_locks.h"
 #include "log_private.h"
 #include "own.h"
 #include "sys.h"
@@ -165,12 +167,46 @@ static int make(struct log *log, struct log_ring *own)
     return error;
 }
 
+/* Whether the log can be read as its permissions look, without trying. */
+static bool looks_readable(const struct log *log)
+{
+    struct stat status;
+    uid_t self = (uid_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0);
+    if (self == 0 || log->writers == NULL || sys.fstat(log->writers->fd, &status) != 0) {
+        return true;
+    }
+    const mode_t everybody = S_IRUSR | S_IRGRP | S_IROTH;
+    return (status.st_mode & everybody) == everybody || (status.st_uid == self && (status.st_mode & S_IRUSR) != 0);
+}
+
+/*
+ * How much of a batch is in the log when a process was killed, the log alone tells: for who may not read it, lines
+ * would come twice. 0, or -EACCES. Closing the file drops what the program has locked of it.
+ */
+static __attribute__((noinline)) int prove_readable(struct log *log)
+{
+    if (looks_readable(log)) {
+        return 0;
+    }
+    program_locks_note(log);
+    int fd = log_open_plain(log, O_RDONLY);
+    if (fd >= 0) {
+        sys.close(fd);
+        program_locks_take(log);
+    }
+    return fd == -EACCES || fd == -EPERM ? -EACCES : 0;
+}
+
 /* Who looks for rings of the dead may take it for one, before it is locked. */
 int log_ring_make(struct log *log, struct log_ring *own)
 {
     enum { ATTEMPTS = 16 };
     struct sys_signals signals;
-    int error = -ESTALE;
+    int error = prove_readable(log);
+    if (error != 0) {
+        return error;
+    }
+    error = -ESTALE;
     sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than its size */
     for (int attempt = 0; attempt < ATTEMPTS && error == -ESTALE; attempt++) {
         error = make(log, own);
@@ -182,15 +218,24 @@ int log_ring_make(struct log *log, struct log_ring *own)
     return error;
 }
 
-/* Who may have filled it: this process's user, or for root also whom the log belongs to. One name, nobody else's. */
-static int judge(const struct stat *status, uid_t owner)
+/*
+ * Who may have filled it: this process's user, or for root also whom the log belongs to. One name, nobody else's.
+ *
+ * Outside of programs, root takes over what anybody left beside a log that everybody may write to: in the directory of
+ * the log he could only put it where he can reach that, too.
+ */
+static int judge(const struct log *log, const struct stat *status, int fd, const struct stat *live, bool *strange)
 {
     uid_t self = (uid_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0);
-    bool trusted = status->st_uid == self || (self == 0 && status->st_uid == owner);
     if (!S_ISREG(status->st_mode) || status->st_nlink != 1 || (status->st_mode & (S_IWGRP | S_IWOTH)) != 0) {
         return -EPERM;
     }
-    return trusted ? 0 : -EPERM;
+    *strange = status->st_uid != self && (self != 0 || live == NULL || status->st_uid != live->st_uid);
+    if (!*strange) {
+        return 0;
+    }
+    bool may = self == 0 && log_keeping && log->rule->lock_dir == NULL && live != NULL && acl_is_everybodys(fd, live);
+    return may ? 0 : -EPERM;
 }
 
 /* The bytes of the file from `from` up to `to`, at their place. */
@@ -233,12 +278,14 @@ static int read_ring(int fd, char *memory, const char *base, struct log_ring *de
     return error != 0 ? error : read_records(fd, memory, &dead->ring);
 }
 
-/* A copy: nobody can change it, or cut it off, after it was looked at. */
+/* A copy: nobody can change it, or cut it off, after it was looked at. A stranger may not take as much memory. */
 static int copy(const struct log *log, int fd, struct log_ring *dead)
 {
+    enum { OF_STRANGERS = 1 << 26 };
     struct stat status;
     int error = sys.fstat(fd, &status);
-    if (error != 0 || status.st_size < RING_PAGE || (uint64_t)status.st_size > ring_file_size(RING_MOST)) {
+    size_t most = ring_file_size(dead->strange ? OF_STRANGERS : RING_MOST);
+    if (error != 0 || status.st_size < RING_PAGE || (uint64_t)status.st_size > most) {
         return error != 0 ? error : -EINVAL;
     }
     dead->size = (size_t)status.st_size;
@@ -261,7 +308,7 @@ static bool was_never_made(int fd)
     return sys.fstat(fd, &status) == 0 && (sys.pread(fd, &first, 1, 0) <= 0 || first == '\0');
 }
 
-int log_ring_open(struct log *log, uint64_t number, uid_t owner, struct log_ring *dead)
+int log_ring_open(struct log *log, uint64_t number, int of_log, const struct stat *live, struct log_ring *dead)
 {
     char name[NAME_SIZE];
     struct stat status;
@@ -275,7 +322,7 @@ int log_ring_open(struct log *log, uint64_t number, uid_t owner, struct log_ring
         return fd;
     }
     error = sys.fstat(fd, &status);
-    error = error != 0 ? error : judge(&status, owner);
+    error = error != 0 ? error : judge(log, &status, of_log, live, &dead->strange);
     error = error != 0 ? error : take_lock(fd);
     error = error == 0 && !is_at_its_place(log, name, fd) ? -EAGAIN : error; /* somebody was faster */
     error = error != 0 ? error : copy(log, fd, dead);

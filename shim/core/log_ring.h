@@ -15,6 +15,7 @@ struct log_ring {
     size_t size;     /* of the file, and of the memory at ring.page */
     int64_t waited;  /* for the record in this slot, in vain; -1: for none */
     int file;        /* of a dead process's, which is in memory as a copy; -1: the process's own */
+    bool strange;    /* its owner may do with the log what everybody may, and no more */
 };
 
 /*
@@ -25,10 +26,11 @@ int log_ring_make(struct log *log, struct log_ring *own);
 
 /*
  * Opens one whose process is dead, which nobody else takes over then: copies it into memory. -EAGAIN: somebody has it;
- * -EPERM: it is nobody's whom this process trusts; -EINVAL: it is no ring of this log; -ENODATA: there never was
- * anything in it, and it was removed. *dead must stay where it is until it is closed.
+ * -EPERM: it is nobody's whom this process trusts (`live`: the log's file, open as `of_log`; NULL: not known); -EINVAL:
+ * it is no ring of this log; -ENODATA: there never was anything in it, and it was removed. *dead must stay where it is
+ * until it is closed.
  */
-int log_ring_open(struct log *log, uint64_t number, uid_t owner, struct log_ring *dead);
+int log_ring_open(struct log *log, uint64_t number, int of_log, const struct stat *live, struct log_ring *dead);
 
 /* What was taken out of a dead process's ring is taken out for whoever would open it next. 0 or -errno. */
 int log_ring_note(const struct log_ring *ring);

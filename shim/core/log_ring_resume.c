@@ -5,6 +5,7 @@
  */
 #include "log_ring.h"
 
+#include "acl.h"
 #include "log_locks.h"
 #include "log_private.h"
 #include "own.h"
@@ -63,9 +64,13 @@ static bool is_intended(const struct ring_intent *intent, const struct stat *sta
     return status->st_dev == intent->device && status->st_ino == intent->inode && S_ISREG(status->st_mode);
 }
 
-/* Opens a file of the log's history if it is the one, else -ENOENT. */
-static int open_if_intended(const struct log *log, const char *name, const struct ring_intent *intent)
+/*
+ * Opens a file of the log's history if it is the one, else -ENOENT. Whoever may not read it himself (-EACCES) would see
+ * from what comes to the log whether he has guessed what is in it.
+ */
+static int open_if_intended(const struct log *log, const char *name, const struct log_ring *ring)
 {
+    const struct ring_intent *intent = &ring->ring.page->intent;
     struct stat status;
     int error = sys.fstatat(log->directory.fd, name, &status, AT_SYMLINK_NOFOLLOW);
     if (error != 0 || !is_intended(intent, &status)) {
@@ -75,6 +80,10 @@ static int open_if_intended(const struct log *log, const char *name, const struc
     if (fd >= 0 && (sys.fstat(fd, &status) != 0 || !is_intended(intent, &status))) {
         sys.close(fd);
         return -ENOENT;
+    }
+    if (fd >= 0 && ring->strange && !acl_is_everybodys(fd, &status)) {
+        sys.close(fd);
+        return -EACCES;
     }
     return fd;
 }
@@ -100,7 +109,7 @@ static void await_names(int directory)
 }
 
 /* It is not the live file any more: somebody rotated. What settles archives takes rings over before it compresses. */
-static __attribute__((noinline)) int find_archive(const struct log *log, const struct ring_intent *intent)
+static __attribute__((noinline)) int find_archive(const struct log *log, const struct log_ring *ring)
 {
     _Alignas(struct dirent64) char entries[2048];
     int found = -ENOENT;
@@ -114,7 +123,7 @@ static __attribute__((noinline)) int find_archive(const struct log *log, const s
         for (ssize_t at = 0; at < size && found == -ENOENT;) {
             const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
             if (is_archive(log, entry->d_name)) {
-                found = open_if_intended(log, entry->d_name, intent);
+                found = open_if_intended(log, entry->d_name, ring);
             }
             at += entry->d_reclen;
         }
@@ -156,14 +165,15 @@ static bool is_for_good(int error)
 }
 
 /* Bytes, or an error that will pass: taken for none, they would come twice. */
-static ssize_t count_written(struct log *log, const struct ring_intent *intent, const struct ring_run *run)
+static ssize_t count_written(struct log *log, const struct log_ring *ring, const struct ring_run *run)
 {
+    const struct ring_intent *intent = &ring->ring.page->intent;
     if (intent->inode == 0) {
         return 0;
     }
     program_locks_note(log); /* which any close of the file drops */
-    int fd = open_if_intended(log, log->base, intent);
-    fd = fd == -ENOENT ? find_archive(log, intent) : fd;
+    int fd = open_if_intended(log, log->base, ring);
+    fd = fd == -ENOENT ? find_archive(log, ring) : fd;
     ssize_t written = fd >= 0 ? count_equal(fd, intent->offset, run) : is_for_good(fd) ? 0 : fd;
     if (fd >= 0) {
         sys.close(fd);
@@ -206,7 +216,7 @@ int log_ring_resume(struct log *log, struct log_ring *ring, struct writer *write
         return error;
     }
     const struct ring_intent intent = ring->ring.page->intent;
-    ssize_t counted = count_written(log, &intent, &run);
+    ssize_t counted = count_written(log, ring, &run);
     off_t end = counted < 0 ? counted : sys.lseek(writer->fd, 0, SEEK_END);
     if (end < 0) {
         return (int)end;

@@ -116,7 +116,7 @@ static ssize_t write_as_it_is(struct log *log, struct writer *writer, const stru
         return released;
     }
     struct record record = {.vector = vector, .count = count, .length = total, .flags = flags};
-    record.whole = record_ends_in_newline(vector, count);
+    record.whole = line_is_whole(vector, count);
     ssize_t written = log->async == NULL ? -EAGAIN : log_async_write(log, writer, &record);
     if (written == -EAGAIN) {
         written =

@@ -171,6 +171,78 @@ what_cannot_be_written_is_told() {
     expect_log one
 }
 
+# A log of root's in a directory where everybody may make files, and what a program of another user has left beside it.
+leave_as_daemon() { # LINE...
+    new_async_log
+    chmod 1777 "$directory"
+    install -m 666 /dev/null "$log"
+    RUN=("${daemon[@]}")
+    leave "$@"
+}
+
+what_anybody_left_beside_a_log_for_everybody_is_written_by_settle_alone() {
+    leave_as_daemon one two
+    shim sh -c 'echo of root >>"$0"' "$log"
+    expect_log 'of root'
+    has_buffers 1
+    settle_by_hand "$rules"
+    expect_settled
+    expect_log 'of root' one two
+    expect_made "$log" root:root 666
+}
+
+expect_left() {
+    settle_by_hand "$rules"
+    [ "$status" = 1 ]
+    [ "$(grep -c 'left for others: 1 .*\.ring of user 1$' "$messages")" = 1 ]
+    [ ! -s "$log" ]
+    has_buffers 1
+}
+
+what_another_user_left_beside_a_log_that_not_all_may_use_is_left_and_told() {
+    leave_as_daemon one
+    chmod 664 "$log"
+    expect_left
+    chmod 622 "$log"
+    expect_left
+    chmod 666 "$log"
+    setfacl -m u:daemon:r "$log"
+    expect_left
+    setfacl -b "$log"
+    settle_by_hand "$rules"
+    expect_settled
+    expect_log one
+}
+
+# He would learn by it what is in a file that he may not read: "one" comes to the log, or is taken for written.
+nobody_finds_out_by_a_buffer_what_he_may_not_read() {
+    leave_as_daemon one
+    install -m 600 <(echo one) "$log.1"
+    "$python" -c '
+import os, struct, sys
+ring = os.open(sys.argv[1], os.O_RDWR)
+status = os.stat(sys.argv[2])
+os.pwrite(ring, struct.pack("=IIIIQQq", 1, 0, 0, 4, status.st_dev, status.st_ino, 0), 448) # as ring.h has it
+' "$directory"/.app.log.*.ring "$log.1"
+    settle_by_hand "$rules"
+    expect_settled
+    expect_log one
+}
+
+# What tells how much of a batch was written before a kill is the log.
+who_may_not_read_the_log_has_no_buffer() {
+    new_async_log
+    chmod 1777 "$directory"
+    install -m 622 /dev/null "$log"
+    shim "${daemon[@]}" sh -c 'exec >>"$0"; echo one; echo two; kill -KILL $$' "$log" 2>"$messages" || true
+    expect_log one two
+    has_buffers 0
+    [ "$(grep -c 'is written synchronously, in spite of async=1: no buffer: EACCES' "$messages")" = 1 ]
+    setfacl -m u:daemon:rw "$log"
+    RUN=("${daemon[@]}")
+    leave three
+}
+
 run_tests \
     a_deleted_lock_file_is_made_anew_for_what_is_left \
     a_deleted_lock_file_in_lock_dir_is_made_anew \
@@ -179,4 +251,8 @@ run_tests \
     a_live_file_that_is_gone_is_made_anew_by_its_rule \
     where_all_is_gone_but_the_buffer_its_owner_gets_the_log \
     nobody_gets_a_live_file_by_a_lock_file_in_lock_dir \
-    what_cannot_be_written_is_told
+    what_cannot_be_written_is_told \
+    what_anybody_left_beside_a_log_for_everybody_is_written_by_settle_alone \
+    what_another_user_left_beside_a_log_that_not_all_may_use_is_left_and_told \
+    nobody_finds_out_by_a_buffer_what_he_may_not_read \
+    who_may_not_read_the_log_has_no_buffer
