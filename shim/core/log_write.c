@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SMALL_COUNT = 8 };
+enum { SMALL_COUNT = 8, APPEND_NOT = 0x20 /* RWF_NOAPPEND, since Linux 6.9 */ };
 
 atomic_bool log_holds_nothing;
 _Atomic uint32_t log_holding;
@@ -245,6 +245,7 @@ ssize_t log_write(struct writer *writer, int fd, const struct iovec *vector, int
     if (log == NULL) {
         return -ESTALE;
     }
+    flags &= ~APPEND_NOT; /* it would write over what is there */
     if (offset < 0 && flags == 0) {
         return append(log, writer, fd, vector, count, hold);
     }

@@ -200,6 +200,20 @@ static void a_record_larger_than_a_file_is_split_under_the_lock(void **state)
     assert_int_equal(temporary_length(scene.directory, "app.log.1"), 3 * LINE_LENGTH);
 }
 
+static void who_asks_not_to_append_appends(void **state)
+{
+    enum { NOAPPEND = 0x20 }; /* RWF_NOAPPEND */
+    const struct iovec line = {.iov_base = (void *)(uintptr_t) "line 000003 .......\n", .iov_len = LINE_LENGTH};
+    (void)state;
+    begin(0);
+    assert_true(scene_write_lines(&scene, 1, 2));
+    assert_int_equal(lseek(scene.fd, 0, SEEK_SET), 0);
+    assert_true(guard_enter());
+    assert_int_equal(log_write(scene.writer, scene.fd, &line, 1, -1, NOAPPEND, HOLD_NONE), LINE_LENGTH);
+    guard_leave();
+    assert_history(3);
+}
+
 static void lines_in_pieces_stay_together(void **state)
 {
     (void)state;
@@ -300,6 +314,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_has_not_looked_yet_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_written_late_is_compressed_as_well, setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_larger_than_a_file_is_split_under_the_lock, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_asks_not_to_append_appends, setup, teardown),
         cmocka_unit_test_setup_teardown(lines_in_pieces_stay_together, setup, teardown),
         cmocka_unit_test_setup_teardown(a_boundary_that_is_passed_rotates_in_the_next_tick, setup, teardown),
         cmocka_unit_test_setup_teardown(where_appending_is_not_atomic_every_write_is_locked_and_that_is_said_once,
