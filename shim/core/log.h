@@ -70,8 +70,10 @@ enum log_trouble {
     TROUBLE_ROTATE,
     TROUBLE_WRITE,
     TROUBLE_ARCHIVE,
-    TROUBLE_COUNT
+    TROUBLE_COUNT,
+    TROUBLE_ROOM = 8 /* bytes, which are looked at all at once */
 };
+_Static_assert((int)TROUBLE_COUNT <= (int)TROUBLE_ROOM, "there is room for all");
 
 /* One of the shim's own descriptors on a directory (O_PATH), and what it must be. */
 struct directory {
@@ -138,7 +140,7 @@ struct log {
     struct log_told told[LOG_TOLD_MAX];
     struct program_locks program_locks;
     char differences[LOG_DETAIL_SIZE - 32]; /* in the making: signal stacks are small */
-    bool trouble[TROUBLE_COUNT];
+    _Alignas(TROUBLE_ROOM) bool trouble[TROUBLE_ROOM];
     int64_t retry_at[TROUBLE_COUNT]; /* monotonic nanoseconds */
     struct diag_limits limits;
     atomic_bool sees_rings;  /* others write by buffers, and may have died */

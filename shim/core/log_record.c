@@ -18,6 +18,7 @@
 #include <limits.h>
 
 enum { SECOND = 1000000000 };
+_Static_assert(sizeof((struct log){0}.trouble) == sizeof(uint64_t), "all troubles are one word");
 
 /* Under the log's lock; others look without it. */
 static void set_midline(struct writer *writer, uint32_t bytes)
@@ -267,11 +268,9 @@ static ssize_t prepare(struct log *log, struct writer *writer, struct record *re
 /* Nothing is the matter with the log, nobody knows of anything to look at, and the record goes out in one call. */
 static bool may_write_at_once(const struct log *log, const struct writer *writer, const struct record *record)
 {
-    bool trouble = false;
-    for (int i = 0; i < TROUBLE_COUNT; i++) {
-        trouble = trouble || log->trouble[i];
-    }
-    return !trouble && !log->kept && !log->lockless && log->lock.fd >= 0 && log->lock.attached &&
+    uint64_t troubles;
+    __builtin_memcpy(&troubles, log->trouble, sizeof troubles);
+    return troubles == 0 && !log->kept && !log->lockless && log->lock.fd >= 0 && log->lock.attached &&
            writer->generation >= 0 && record->flags == 0 && record->count <= IOV_MAX && record->length > 0 &&
            (log->policy.max_bytes == 0 || record->length <= log->policy.max_bytes) &&
            sys_now(CLOCK_MONOTONIC_COARSE) / SECOND == log->proved;
