@@ -15,11 +15,16 @@
 
 enum { SECOND = 1000000000, MILLISECOND = 1000000 };
 
+/*
+ * There is room. While the buffer is half full and more, whoever empties it goes on (log_async_thread.c), and a single
+ * thread fills in no time what one batch took out: the others would only wake up, find it full, and sleep again.
+ */
 static void end_turn(struct log_async *async)
 {
     __atomic_add_fetch(&async->turn, 1, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&async->waiting, __ATOMIC_SEQ_CST) > 0) {
-        sys.futex(&async->turn, FUTEX_WAKE, INT_MAX, NULL);
+        bool little = async->open && ring_used(&async->own.ring) / 2 >= async->own.ring.quarter;
+        sys.futex(&async->turn, FUTEX_WAKE, little ? 1 : INT_MAX, NULL);
     }
 }
 

@@ -9,14 +9,15 @@
 
 struct log_async {
     struct log_ring own;
-    atomic_bool open; /* the ring is there, and records may be put in */
-    bool told;        /* that there is none */
-    int64_t retry_at; /* monotonic nanoseconds: not before, another is made */
-    int64_t drain_at; /* the same of writing it out, which failed */
-    bool removed;     /* the ring's file is, by log_async_leave */
-    int64_t due_at;   /* for the thread: when what waits is to be written; 0: nothing was seen to wait */
-    uint32_t turn;    /* counts the batches, for those who wait for room */
-    uint32_t waiting; /* how many do */
+    atomic_bool open;         /* the ring is there, and records may be put in */
+    bool told;                /* that there is none */
+    int64_t retry_at;         /* monotonic nanoseconds: not before, another is made */
+    _Atomic int64_t drain_at; /* the same of the thread's writing it out, which failed; 0: it did not */
+    int64_t drain_pause;      /* nanoseconds: so long it was put off the last time for a record that was being put in */
+    bool removed;             /* the ring's file is, by log_async_leave */
+    int64_t due_at;           /* for the thread: when what waits is to be written; 0: nothing was seen to wait */
+    uint32_t turn;            /* counts the batches, for those who wait for room */
+    uint32_t waiting;         /* how many do */
 };
 
 /*

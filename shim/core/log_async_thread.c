@@ -17,7 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-enum { SECOND = 1000000000, MILLISECOND = 1000000 };
+enum { SECOND = 1000000000, MILLISECOND = 1000000, LEAST_PAUSE = MILLISECOND / 20 };
 
 uint32_t log_async_sleep;
 
@@ -41,10 +41,16 @@ void log_async_wake(void)
     }
 }
 
-/* What waits is due async_flush after it was first seen. */
+/*
+ * What waits is due async_flush after it was first seen. Who puts something in while it is put off does not ring
+ * (log_async.c), so that ends before the look at what is there.
+ */
 static bool is_due(const struct log *log, int64_t now)
 {
     struct log_async *async = log->async;
+    if (async->drain_at != 0 && (now >= async->drain_at || ring_used(&async->own.ring) == 0)) {
+        async->drain_at = 0;
+    }
     uint32_t used = ring_used(&async->own.ring);
     if (used == 0) {
         async->due_at = 0;
@@ -53,7 +59,22 @@ static bool is_due(const struct log *log, int64_t now)
     if (async->due_at == 0) {
         async->due_at = now + (int64_t)log->rule->async_flush_ns;
     }
-    return now >= async->drain_at && (used >= async->own.ring.quarter || now >= async->due_at);
+    return async->drain_at == 0 && (used >= async->own.ring.quarter || now >= async->due_at);
+}
+
+/*
+ * A record that is being put in is there in a moment, unless its thread was interrupted or has to wait for a processor;
+ * meanwhile the buffer fills, and all others wait.
+ */
+static void put_off(struct log_async *async, int error)
+{
+    int64_t pause = SECOND;
+    if (error == -EBUSY) {
+        pause = async->drain_pause == 0 ? LEAST_PAUSE : 2 * async->drain_pause;
+        pause = pause < 10 * MILLISECOND ? pause : 10 * MILLISECOND;
+        async->drain_pause = pause;
+    }
+    async->drain_at = sys_now(CLOCK_MONOTONIC) + pause;
 }
 
 /* One batch at a time, so that whoever waits for the log's mutex gets it in between. */
@@ -72,11 +93,12 @@ static void write_out(struct log *log)
             log_unlock(log);
         }
     }
-    async->due_at = 0;
-    log_helper_call(log);
-    if (error != 0) {
-        async->drain_at = sys_now(CLOCK_MONOTONIC) + (error == -EBUSY ? 10 * MILLISECOND : SECOND);
+    if (error == 0) {
+        async->due_at = async->drain_pause = 0;
+    } else {
+        put_off(async, error);
     }
+    log_helper_call(log);
 }
 
 static void look_for_dead(struct log *log)
@@ -95,9 +117,9 @@ static void look(struct log *log)
     int64_t now = sys_now(CLOCK_MONOTONIC);
     work.due = is_due(log, now) || work.due;
     work.any = work.any || async->due_at != 0;
-    int64_t at = async->due_at > async->drain_at ? async->due_at : async->drain_at;
+    int64_t at = async->drain_at != 0 ? async->drain_at : async->due_at;
     if (async->due_at != 0 && at - now < work.next) {
-        work.next = at - now > MILLISECOND ? at - now : MILLISECOND;
+        work.next = at - now > LEAST_PAUSE ? at - now : LEAST_PAUSE;
     }
 }
 

@@ -1,0 +1,195 @@
+/*
+ * async=1: when the thread comes back to what it could not write, and whom it wakes of those who wait for room.
+ *
+ * Each case runs in a process of its own, by a clock of the test's: nothing is written by time alone.
+ */
+#include "log_scene.h"
+
+#include "../../shim/core/log_async_private.h"
+#include "../../shim/core/log_private.h"
+#include "../../shim/core/ring_private.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+enum { FIRST_LINES = 10, SOME_LINES = 20, ALL_LINES = 470, HOUR = 3600, SECOND = 1000000000, MILLISECOND = 1000000 };
+
+static struct scene scene;
+static atomic_int rung;  /* so often the thread was woken */
+static atomic_int woken; /* so many of those who wait for room, at most, by who made some last */
+
+static int counting_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
+{
+    if (operation == FUTEX_WAKE && word == &log_async_sleep) {
+        rung++;
+    } else if (operation == FUTEX_WAKE && word == &scene.writer->log->async->turn) {
+        woken = (int)value;
+    }
+    return sys_real.futex(word, operation, value, timeout);
+}
+
+static void require(bool holds, const char *what)
+{
+    if (!holds) {
+        char *said = temporary_read(scene.directory, DIAG_NAME);
+        fprintf(stderr, "%s; %s\n", what, said == NULL ? "" : said);
+        _exit(1);
+    }
+}
+
+static void run(uint64_t buffer, void (*body)(void))
+{
+    int status = -1;
+    scene_make(&scene);
+    scene.rule.async = true;
+    scene.rule.async_buffer = buffer;
+    scene.rule.async_flush_ns = INT64_C(1000000000) * HOUR;
+    pid_t child = fork();
+    if (child == 0) {
+        scene_start(&scene);
+        sys.futex = counting_futex;
+        scene_attach(&scene);
+        body();
+        require(guard_enter(), "guard_enter");
+        log_async_leave();
+        log_async_stop_thread();
+        guard_leave();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static long live_lines(void)
+{
+    return temporary_length(scene.directory, LOG_NAME) / LINE_LENGTH;
+}
+
+static bool first_lines_are_written(void)
+{
+    return live_lines() == FIRST_LINES;
+}
+
+static bool all_lines_are_written(void)
+{
+    return live_lines() == ALL_LINES;
+}
+
+static bool is_put_off(void)
+{
+    return scene.writer->log->async->drain_at != 0;
+}
+
+/* Until that holds; so many times, `step` nanoseconds pass. */
+static bool wait_until(bool (*holds)(void), int64_t step, int times)
+{
+    const struct timespec pause = {.tv_nsec = 2 * MILLISECOND};
+    for (int i = 0; i < times && !holds(); i++) {
+        scene_clock.monotonic += step;
+        nanosleep(&pause, NULL);
+    }
+    return holds();
+}
+
+/* What a thread has reserved that was stopped before it could copy: the head is further, and the slot is empty. */
+static uint64_t reserve_line(struct ring *ring)
+{
+    uint64_t head = ring->page->head;
+    ring->page->head = ring_make_head(ring_position_of(head) + LINE_LENGTH, ring_slot_of(head) + 1, 7);
+    return head;
+}
+
+static void put_reserved(struct ring *ring, uint64_t head, int number)
+{
+    char line[LINE_LENGTH + 1];
+    snprintf(line, sizeof line, "line %06d .......\n", number);
+    memcpy(ring->data + ring_position_of(head), line, LINE_LENGTH);
+    ring_store(ring_slot_at(ring, ring_slot_of(head)),
+               ring_make_slot(ring_position_of(head), LINE_LENGTH, true, SLOT_COMMITTED));
+}
+
+/* The lines behind the record are more than a quarter of the buffer, and fewer than it has slots. */
+static void wait_for_record(void)
+{
+    require(scene_write_lines(&scene, 1, FIRST_LINES), "a line was not taken");
+    struct ring *ring = &scene.writer->log->async->own.ring;
+    uint64_t reserved = reserve_line(ring);
+    require(scene_write_lines(&scene, FIRST_LINES + 2, SOME_LINES), "a line was not taken");
+    require(wait_until(first_lines_are_written, HOUR * (int64_t)SECOND, 10000), "the thread does not write");
+    require(wait_until(is_put_off, 0, 10000), "the thread does not wait for the record");
+    rung = 0;
+    require(scene_write_lines(&scene, SOME_LINES + 1, ALL_LINES), "a line was not taken");
+    require(rung == 0, "the thread was woken in vain");
+    put_reserved(ring, reserved, FIRST_LINES + 1);
+    require(wait_until(all_lines_are_written, MILLISECOND, 100),
+            "the thread does not come back in a tenth of a second");
+}
+
+static void the_thread_comes_back_soon_for_a_record_that_was_being_put_in(void **state)
+{
+    (void)state;
+    run(32768, wait_for_record);
+    assert_true(history_holds(scene.directory, ALL_LINES, 0));
+    temporary_remove(scene.directory);
+}
+
+static int write_batch(void)
+{
+    struct log *log = scene.writer->log;
+    require(guard_enter() && log_lock(log) == 0, "the log cannot be locked");
+    int error = log_async_drain(log, scene.writer, &log->async->own, DRAIN_BATCH, true);
+    log_unlock(log);
+    guard_leave();
+    return error;
+}
+
+static void write_long_lines(int count)
+{
+    static char line[4000];
+    const struct iovec piece = {.iov_base = line, .iov_len = sizeof line};
+    memset(line, '.', sizeof line - 1);
+    line[sizeof line - 1] = '\n';
+    for (int i = 0; i < count; i++) {
+        require(guard_enter(), "guard_enter");
+        ssize_t taken = log_write(scene.writer, scene.fd, &piece, 1, -1, 0, HOLD_NONE);
+        guard_leave();
+        require(taken == (ssize_t)sizeof line, "a line was not taken");
+    }
+}
+
+/* The thread does not write meanwhile: it is put off. */
+static void wait_for_room(void)
+{
+    write_long_lines(1);
+    struct log_async *async = scene.writer->log->async;
+    async->drain_at = INT64_MAX;
+    async->waiting = 3;
+    write_long_lines(200);
+    require(write_batch() == 0 && ring_used(&async->own.ring) > async->own.ring.quarter * 2, "too little was put in");
+    require(woken == 1, "with little room, not one thread was woken");
+    while (ring_used(&async->own.ring) > 0) {
+        require(write_batch() == 0, "a batch was not written");
+    }
+    require(woken == INT_MAX, "with much room, not all were woken");
+    async->waiting = 0;
+}
+
+static void one_thread_is_woken_for_little_room_and_all_for_much(void **state)
+{
+    (void)state;
+    run(1 << 20, wait_for_room);
+    temporary_remove(scene.directory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_thread_comes_back_soon_for_a_record_that_was_being_put_in),
+        cmocka_unit_test(one_thread_is_woken_for_little_room_and_all_for_much),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
