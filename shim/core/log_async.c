@@ -26,7 +26,7 @@ __attribute__((noinline)) void log_async_open(struct log *log)
     }
     if (async != NULL) {
         async->told = false;
-        async->retry_at = async->drain_at = async->due_at = 0;
+        async->drain_at = async->retry_at = async->due_at = 0;
     }
     log->async = async;
 }

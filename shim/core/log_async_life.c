@@ -205,7 +205,7 @@ static void forget(struct log *log)
     }
     async->open = async->told = false;
     async->removed = true;
-    async->retry_at = async->drain_at = async->due_at = 0;
+    async->drain_at = async->retry_at = async->due_at = 0;
     async->waiting = 0;
 }
 
