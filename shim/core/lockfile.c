@@ -27,8 +27,12 @@ static const struct {
     const char *head;
     off_t offset;
 } fields[LOCKFILE_FIELDS] = {
-    [LOCKFILE_BEGUN] = {"begun=", 16},    [LOCKFILE_SETTLED] = {"settled=", 48}, [LOCKFILE_FAILED] = {"failed=", 80},
-    [LOCKFILE_KEEPER] = {"keeper=", 192}, [LOCKFILE_RINGS] = {"rings=", 224},    [LOCKFILE_BATCH] = {"batch=", 256},
+    [LOCKFILE_BEGUN] = {"begun=", 16},
+    [LOCKFILE_SETTLED] = {"settled=", 48},
+    [LOCKFILE_FAILED] = {"failed=", 80},
+    [LOCKFILE_KEEPER] = {"keeper=", 256},
+    [LOCKFILE_RINGS] = {"rings=", 224},
+    [LOCKFILE_BATCH] = {"batch=", RECORD_OFFSET + RECORD_SIZE}, /* both are written at once */
 };
 
 static int64_t min_length(int64_t length)
@@ -316,14 +320,20 @@ static void put_decimal(char *text, size_t size, int64_t value)
     }
 }
 
-/* A field at its place: name, "=", sign and digits, newline. */
-static int write_field(const struct lockfile *lockfile, const char *name, off_t offset, int64_t value)
+/* A field: name, "=", sign and digits, newline. */
+static void make_field(char line[FIELD_SIZE], const char *name, int64_t value)
 {
-    char line[FIELD_SIZE];
     size_t head = strlen(name);
     memcpy(line, name, head);
     put_decimal(line + head, FIELD_SIZE - 1 - head, value);
     line[FIELD_SIZE - 1] = '\n';
+}
+
+/* At its place. */
+static int write_field(const struct lockfile *lockfile, const char *name, off_t offset, int64_t value)
+{
+    char line[FIELD_SIZE];
+    make_field(line, name, value);
     struct sys_signals signals;
     sys_signals_block(&signals); /* RLIMIT_FSIZE may be less than this offset */
     ssize_t written = sys.pwrite(lockfile->fd, line, sizeof line, offset);
@@ -410,15 +420,19 @@ __attribute__((noinline)) int lockfile_write_policy(const struct lockfile *lockf
 /* "record=" and three decimal numbers of these widths, and a newline. */
 enum { RECORD_HEAD = 7, RECORD_GENERATION = 16, RECORD_NUMBER = 20 };
 
-void lockfile_announce(const struct lockfile *lockfile, int64_t generation, int64_t start, int64_t length)
+void lockfile_announce(const struct lockfile *lockfile, int64_t generation, int64_t start, int64_t length,
+                       int64_t batch)
 {
-    char line[RECORD_SIZE];
+    char line[RECORD_SIZE + FIELD_SIZE];
     memcpy(line, "record=", RECORD_HEAD);
     put_decimal(line + RECORD_HEAD, RECORD_GENERATION, generation);
     put_decimal(line + RECORD_HEAD + RECORD_GENERATION, RECORD_NUMBER, start);
     put_decimal(line + RECORD_HEAD + RECORD_GENERATION + RECORD_NUMBER, RECORD_NUMBER, length);
     line[RECORD_SIZE - 1] = '\n';
-    sys.pwrite(lockfile->fd, line, sizeof line, RECORD_OFFSET);
+    if (batch != 0) {
+        make_field(line + RECORD_SIZE, fields[LOCKFILE_BATCH].head, batch);
+    }
+    sys.pwrite(lockfile->fd, line, batch != 0 ? sizeof line : RECORD_SIZE, RECORD_OFFSET);
 }
 
 bool lockfile_is_broken(const struct lockfile *lockfile, int64_t generation, int64_t size)

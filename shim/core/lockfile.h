@@ -106,10 +106,12 @@ void lockfile_ask(const struct lockfile *lockfile);
 
 /*
  * A write that a kill ends half way ends at a page of the file. Whoever is about to cross one says so first, so that
- * the next writer can tell a broken record from a line in pieces. `start` and `length` in bytes of the live file.
+ * the next writer can tell a broken record from a line in pieces. `start` and `length` in bytes of the live file;
+ * `batch`: the buffer that it comes from (LOCKFILE_BATCH), 0: none.
  */
 enum { LOCKFILE_FILE_PAGE = 4096 };
-void lockfile_announce(const struct lockfile *lockfile, int64_t generation, int64_t start, int64_t length);
+void lockfile_announce(const struct lockfile *lockfile, int64_t generation, int64_t start, int64_t length,
+                       int64_t batch);
 bool lockfile_is_broken(const struct lockfile *lockfile, int64_t generation, int64_t size);
 
 #endif

@@ -28,7 +28,10 @@ static void end_turn(struct log_async *async)
     }
 }
 
-/* By way of a descriptor of the program's, whose position stays where it is. 0 or -errno. */
+/*
+ * By way of a descriptor of the program's, whose position stays where it is; or comes to where the file ends, if the
+ * program wrote by it, too. 0 or -errno.
+ */
 static int write_by(struct log *log, struct writer *writer, struct log_ring *ring, const struct ring_run *run)
 {
     struct iovec pieces[2];
@@ -39,10 +42,14 @@ static int write_by(struct log *log, struct writer *writer, struct log_ring *rin
                             .whole = run->whole,
                             .ring = ring,
                             .run = run};
-    off_t position = sys.lseek(writer->fd, 0, SEEK_CUR);
+    bool behind = writer->behind;
+    off_t position = behind ? -1 : sys.lseek(writer->fd, 0, SEEK_CUR);
+    writer->behind = false; /* before it is written: what comes meanwhile says so again */
     ssize_t written = record_write(log, writer, &record);
     if (position >= 0) {
         sys.lseek(writer->fd, position, SEEK_SET);
+    } else if (behind && written <= 0) {
+        writer->behind = true;
     }
     return record.error != 0 ? record.error : written < 0 ? (int)written : 0;
 }
@@ -102,7 +109,7 @@ static __attribute__((noinline)) int write_by_own(struct log *log, struct log_ri
     int error = opened;
     if (error == 0) {
         off_t end = sys.lseek(own.fd, 0, SEEK_END);
-        error = log_ring_begin(log, ring, run, 0, run->length, &own, end);
+        error = log_ring_begin(ring, run, 0, run->length, &own, end);
         error = error != 0 ? error : write_batch(log, ring, run, &own, end);
     }
     close_own(log, &own, opened);

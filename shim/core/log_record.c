@@ -140,7 +140,7 @@ __attribute__((noinline)) bool log_ends_in_newline(struct log *log, const struct
  * so that its own first one stays whole. `size` is the live file's, `piece` what is about to be written; its size then.
  * A file that grows meanwhile was seen in the middle of somebody's write, who had waited too long for the lock.
  */
-static off_t guard_pages(struct log *log, struct writer *writer, off_t size, size_t piece)
+static off_t guard_pages(struct log *log, struct writer *writer, const struct record *record, off_t size, size_t piece)
 {
     off_t used = size % LOCKFILE_FILE_PAGE;
     if (used == 0 && size > 0 && writer->midline == 0 && lockfile_is_broken(&log->lock, writer->generation, size) &&
@@ -149,7 +149,8 @@ static off_t guard_pages(struct log *log, struct writer *writer, off_t size, siz
         size += sys.writev(writer->fd, &newline, 1) == 1 ? 1 : 0;
     }
     if ((uint64_t)used + piece > LOCKFILE_FILE_PAGE) {
-        lockfile_announce(&log->lock, writer->generation, size, (int64_t)piece);
+        int64_t batch = record->run == NULL ? 0 : (int64_t)record->ring->number;
+        lockfile_announce(&log->lock, writer->generation, size, (int64_t)piece, batch);
     }
     return size;
 }
@@ -202,7 +203,7 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
         piece = piece_length(log, record, skip, length, size > 0 ? (uint64_t)size : 0);
     }
     piece = log->trouble[TROUBLE_ROTATE] || log->kept ? length : piece;
-    *end = guard_pages(log, writer, size, piece);
+    *end = guard_pages(log, writer, record, size, piece);
     lockless_looked(log, writer);
     return (ssize_t)piece;
 }
@@ -211,7 +212,7 @@ static ssize_t make_room(struct log *log, struct writer *writer, struct record *
 static __attribute__((noinline)) size_t write_run(struct log *log, struct writer *writer, struct record *record,
                                                   size_t skip, size_t length, off_t end)
 {
-    record->error = log_ring_begin(log, record->ring, record->run, skip, length, writer, end);
+    record->error = log_ring_begin(record->ring, record->run, skip, length, writer, end);
     if (record->error != 0) {
         return 0;
     }
@@ -303,7 +304,7 @@ static SYS_HOT size_t write_at_once(struct log *log, struct writer *writer, stru
         return 0;
     }
     if ((uint64_t)size % LOCKFILE_FILE_PAGE + record->length > LOCKFILE_FILE_PAGE) {
-        lockfile_announce(&log->lock, writer->generation, size, (int64_t)record->length);
+        lockfile_announce(&log->lock, writer->generation, size, (int64_t)record->length, 0);
     }
     ssize_t written = sys_hot_writev(writer->fd, record->vector, record->count);
     lock.l_type = F_UNLCK;

@@ -44,7 +44,7 @@ void log_ring_close(struct log_ring *dead);
  * `end` of the writer's file (-1: not known); and then: so many of them were. -errno: that cannot be noted for whoever
  * comes next, and they must not be written.
  */
-int log_ring_begin(struct log *log, struct log_ring *ring, const struct ring_run *run, size_t skip, size_t length,
+int log_ring_begin(struct log_ring *ring, const struct ring_run *run, size_t skip, size_t length,
                    const struct writer *writer, off_t end);
 /*
  * Only `written` bytes of a run went behind `end` (a full disk): the beginning of a record that is the last of them is

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/file.h>
 
-int log_ring_begin(struct log *log, struct log_ring *ring, const struct ring_run *run, size_t skip, size_t length,
+int log_ring_begin(struct log_ring *ring, const struct ring_run *run, size_t skip, size_t length,
                    const struct writer *writer, off_t end)
 {
     struct ring_run rest = *run;
@@ -25,8 +25,6 @@ int log_ring_begin(struct log *log, struct log_ring *ring, const struct ring_run
     int error = log_ring_note(ring);
     if (error != 0) {
         ring_settle(&ring->ring, 0);
-    } else if (log->locked && end >= 0 && (uint64_t)end % LOCKFILE_FILE_PAGE + length > LOCKFILE_FILE_PAGE) {
-        lockfile_write(&log->lock, LOCKFILE_BATCH, (int64_t)ring->number);
     }
     return error;
 }

@@ -31,7 +31,7 @@ def make_huge():
 def tell_lies():
     """In the layout of mplogshim.h: begun long ago, settled, nobody's socket, and a policy that keeps next to nothing."""
     page = bytearray(os.pread(LOCK, PAGE, 0).ljust(PAGE, b"\0"))
-    fields = {0: "mplogshim 1    \n", 16: f"begun=+{1:024}\n", 48: f"settled=+{1 << 40:022}\n", 192: f"keeper=+{7:023}\n"}
+    fields = {0: "mplogshim 1    \n", 16: f"begun=+{1:024}\n", 48: f"settled=+{1 << 40:022}\n", 256: f"keeper=+{7:023}\n"}
     policy = ("max_bytes=1", "when=S", "interval=1", "at=00:00:00", "utc=1", "backups=1", "max_age=1s", "max_total=1",
               "naming=number", "compress=gzip:9")
     for number, word in enumerate(policy):

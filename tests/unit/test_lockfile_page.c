@@ -30,7 +30,7 @@ static void everything_on_the_page_has_a_place_of_its_own(void **state)
             if (what < LOCKFILE_FIELDS) {
                 assert_int_equal(lockfile_write(&place->lockfile, (enum lockfile_field)what, INT64_MIN / 16 + what), 0);
             } else if (what == LOCKFILE_FIELDS) {
-                lockfile_announce(&place->lockfile, 12, 4000, 200);
+                lockfile_announce(&place->lockfile, 12, 4000, 200, 0);
             } else if (what == LOCKFILE_FIELDS + 1) {
                 lockfile_ask(&place->lockfile);
             } else {

@@ -41,7 +41,7 @@ static void append(const char *text)
 
 static void announce_more_than_is_there(void)
 {
-    lockfile_announce(&scene.writer->log->lock, scene.writer->generation, PAGE - 100, 200);
+    lockfile_announce(&scene.writer->log->lock, scene.writer->generation, PAGE - 100, 200, 0);
 }
 
 static void append_by_another(const char *text)
