@@ -503,6 +503,38 @@ static void a_rotation_while_the_helper_ends_is_not_forgotten(void **state)
     assert_true(archive_is("app.log.2", "first\n"));
 }
 
+/* The helper sleeps: the next file is full already. */
+static int rotate_meanwhile(const struct timespec *duration)
+{
+    static bool done;
+    if (!done) {
+        done = true;
+        rotate("meanwhile\n");
+    }
+    return sys_real.sleep(duration);
+}
+
+static void the_helper_of_a_log_in_use_stays_for_the_next_rotation(void **state)
+{
+    (void)state;
+    rotate("first\n");
+    assert_int_equal(lockfile_attach(&lock), 0);
+    sys.sleep = rotate_meanwhile;
+    assert_int_equal(run_helper(), 0);
+    assert_true(archive_is("app.log.1", "meanwhile\n"));
+    assert_true(archive_is("app.log.2", "first\n"));
+}
+
+static void the_helper_of_a_log_that_nobody_has_open_ends_at_once(void **state)
+{
+    (void)state;
+    rotate("first\n");
+    sys.sleep = rotate_meanwhile;
+    assert_int_equal(run_helper(), 0);
+    assert_true(archive_is("app.log.1", "first\n"));
+    assert_int_equal(lockfile_generation(&lock), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -525,6 +557,8 @@ int main(void)
         TEST(a_second_helper_leaves_the_work_to_the_first),
         TEST(a_helper_without_a_lock_file_makes_none),
         TEST(a_rotation_while_the_helper_ends_is_not_forgotten),
+        TEST(the_helper_of_a_log_in_use_stays_for_the_next_rotation),
+        TEST(the_helper_of_a_log_that_nobody_has_open_ends_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
