@@ -99,6 +99,157 @@ static void what_others_wrote_in_the_place_of_a_batch_is_not_taken_for_it(void *
     assert_true(history_holds(scene.directory, LAST_LINE, 0));
 }
 
+static ssize_t die_behind_writev(int fd, const struct iovec *vector, int count)
+{
+    ssize_t written = sys_real.writev(fd, vector, count);
+    if (fd == scene.fd) {
+        syscall(SYS_exit_group, KILLED);
+    }
+    return written;
+}
+
+static void be_killed_behind_a_batch(void)
+{
+    begin();
+    sys.writev = die_behind_writev;
+    require(scene_write_lines(&scene, 1, LAST_LINE), "a line was not taken");
+    empty();
+}
+
+static void batch_that_was_written_is_found_as(const char *archive)
+{
+    assert_int_equal(WEXITSTATUS(run(be_killed_behind_a_batch)), KILLED);
+    assert_int_equal(live_lines(), LAST_LINE);
+    struct temporary_path path = temporary_path(scene.directory, archive);
+    assert_int_equal(rename(scene.path.text, path.text), 0);
+    close(open(scene.path.text, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    assert_int_equal(run(take_over), 0);
+    assert_int_equal(rings(), 0);
+    assert_true(history_holds(scene.directory, LAST_LINE, 0));
+}
+
+static void a_batch_that_is_in_an_archive_meanwhile_is_not_written_again(void **state)
+{
+    (void)state;
+    batch_that_was_written_is_found_as(LOG_NAME ".3");
+}
+
+static void so_is_one_in_an_archive_that_has_no_final_name(void **state)
+{
+    char name[NAME_SIZE];
+    (void)state;
+    assert_int_equal(name_pending(LOG_NAME, 0, scene_clock.real, name), 0);
+    batch_that_was_written_is_found_as(name);
+}
+
+static ssize_t write_no_header(int fd, const void *bytes, size_t size, off_t offset)
+{
+    return size == RING_PAGE ? -ENOSPC : sys_real.pwrite(fd, bytes, size, offset);
+}
+
+static void take_over_without_notes(void)
+{
+    scene.rule.async = false;
+    scene_start(&scene);
+    sys.pwrite = write_no_header;
+    scene_attach(&scene);
+    require(rings() == 1 && live_lines() == 5, "written, and if it was killed then it would be written again");
+}
+
+static void what_cannot_be_noted_of_a_batch_is_not_written(void **state)
+{
+    (void)state;
+    assert_int_equal(WEXITSTATUS(run(be_killed_before_a_batch)), KILLED);
+    assert_int_equal(run(take_over_without_notes), 0);
+    int fd = open(scene.path.text, O_WRONLY | O_APPEND | O_CLOEXEC);
+    for (int number = 6; number <= 10; number++) {
+        dprintf(fd, "line %06d .......\n", number);
+    }
+    close(fd);
+    assert_int_equal(run(take_over), 0);
+    assert_true(history_holds(scene.directory, LAST_LINE, 0));
+}
+
+/* A look for buffers of the dead came between making and locking it. */
+static int removals;
+
+static int lock_too_late(int fd, int command, long argument)
+{
+    if (command == F_OFD_SETLK && ((struct flock *)argument)->l_type == F_WRLCK && removals < 2) {
+        char path[64];
+        char name[PATH_MAX] = "";
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        removals += readlink(path, name, sizeof name - 1) > 0 && unlink(name) == 0;
+    }
+    return sys_real.fcntl(fd, command, argument);
+}
+
+static void lose_the_buffer(void)
+{
+    async_start();
+    sys.fcntl = lock_too_late;
+    scene_attach(&scene);
+    require(scene_write_lines(&scene, 1, LAST_LINE), "a line was not taken");
+    require(removals == 2 && rings() == 1 && live_lines() == 0, "a buffer that nobody can find");
+    leave();
+}
+
+static void a_buffer_that_was_removed_before_it_was_locked_is_made_anew(void **state)
+{
+    (void)state;
+    assert_int_equal(run(lose_the_buffer), 0);
+    assert_true(history_holds(scene.directory, LAST_LINE, 0));
+}
+
+/* Behind the library's back, the number is another file's. */
+static void lose_the_descriptor(void)
+{
+    begin();
+    require(scene_write_lines(&scene, 1, 5), "a line was not taken");
+    int other = open(scene.diag.text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    dup2(other, scene.fd);
+    temporary_must(guard_enter(), "empty");
+    require(log_async_empty(scene.writer->log) == 0 && live_lines() == 5, "not written");
+    guard_leave();
+    require(temporary_length(scene.directory, DIAG_NAME) == 0, "written into another file");
+    leave();
+}
+
+static void lines_whose_descriptor_is_gone_are_written_by_another(void **state)
+{
+    (void)state;
+    assert_int_equal(run(lose_the_descriptor), 0);
+    assert_true(history_holds(scene.directory, 5, 0));
+    assert_int_equal(rings(), 0);
+}
+
+static bool takes_aside(void)
+{
+    const struct iovec line = {.iov_base = "line 000001 .......\n", .iov_len = LINE_LENGTH};
+    temporary_must(guard_enter(), "aside");
+    ssize_t taken = log_write_aside(scene.writer, &line, 1);
+    guard_leave();
+    require(taken == LINE_LENGTH || taken == -ESTALE, "an error");
+    return taken == LINE_LENGTH;
+}
+
+static void interrupt_without_a_buffer(void)
+{
+    begin();
+    require(!takes_aside() || live_lines() == 1, "lost before there was a buffer");
+    require(scene_write_lines(&scene, 2, 2) && empty() == 0, "a line was not taken");
+    long lines = live_lines();
+    leave();
+    require(!takes_aside() || live_lines() == lines + 1, "lost after the buffer was removed");
+}
+
+static void a_handlers_line_does_not_go_into_a_buffer_that_is_not_there(void **state)
+{
+    (void)state;
+    assert_int_equal(run(interrupt_without_a_buffer), 0);
+    assert_int_equal(rings(), 0);
+}
+
 /* As a thread that was stopped in the middle of a line of that length. */
 static uint64_t reserve(struct ring *ring)
 {
@@ -254,6 +405,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_others_wrote_in_the_place_of_a_batch_is_not_taken_for_it),
+        TEST(a_batch_that_is_in_an_archive_meanwhile_is_not_written_again),
+        TEST(so_is_one_in_an_archive_that_has_no_final_name),
+        TEST(what_cannot_be_noted_of_a_batch_is_not_written),
+        TEST(a_buffer_that_was_removed_before_it_was_locked_is_made_anew),
+        TEST(lines_whose_descriptor_is_gone_are_written_by_another),
+        TEST(a_handlers_line_does_not_go_into_a_buffer_that_is_not_there),
         TEST(a_line_that_never_comes_is_waited_for_once_and_the_others_are_written),
         TEST(the_first_line_and_many_wake_the_thread),
         TEST(what_was_taken_over_leaves_no_memory_and_no_descriptor),
