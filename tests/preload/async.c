@@ -27,17 +27,22 @@ static bool is_written(void)
     return strcmp(content("app.log"), wanted) == 0;
 }
 
-/* Whether any file of the directory has this at its end. */
-static bool any_ends_in(const char *suffix)
+/* How many files of the directory have this at their end. */
+static int count_ending_in(const char *suffix)
 {
-    bool found = false;
+    int found = 0;
     DIR *directory = opendir(test_directory);
     for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
         size_t length = strlen(entry->d_name);
-        found = found || (length > strlen(suffix) && strcmp(entry->d_name + length - strlen(suffix), suffix) == 0);
+        found += length > strlen(suffix) && strcmp(entry->d_name + length - strlen(suffix), suffix) == 0;
     }
     closedir(directory);
     return found;
+}
+
+static bool any_ends_in(const char *suffix)
+{
+    return count_ending_in(suffix) > 0;
 }
 
 static bool no_ring_is_there(void)
@@ -204,6 +209,39 @@ static void emptied(void)
 }
 
 /* An explicit flush of a stream is not one of the buffer: programs flush after every line. */
+static bool two_archives_are_named(void)
+{
+    return exists("app.log.1") && exists("app.log.2") && !any_ends_in(".pending");
+}
+
+/* Nobody writes any more. */
+static void rotated_when_emptied(void)
+{
+    int fd = open_log("app.log");
+    for (int i = 0; i < 3; i++) {
+        write_text(fd, lines_of(100, "full"));
+    }
+    CHECK(!exists("app.log") || *content("app.log") == '\0');
+    CHECK_EQUAL(fsync(fd), 0);
+    CHECK(wait_until(two_archives_are_named));
+}
+
+/* Some logs that were closed stay open within the library, for programs that open theirs for each line. */
+static void many_logs(void)
+{
+    enum { LOGS = 40, MOST = 16 };
+    char name[32];
+    for (int i = 0; i < LOGS; i++) {
+        snprintf(name, sizeof name, "%d.log", i);
+        int fd = open_log(name);
+        write_text(fd, "one\n");
+        CHECK_EQUAL(close(fd), 0);
+        CHECK_TEXT(content(name), "one\n");
+    }
+    CHECK(count_ending_in(".ring") <= MOST);
+    CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
 static void a_flushed_stream(void)
 {
     FILE *stream = fopen("app.log", "a");
@@ -902,6 +940,10 @@ int main(int count, char **arguments)
     static const struct test tests[] = {
         {"lines_come_to_the_log_within_the_time_to_flush", "app.log,async=1", in_time, NULL, NULL},
         {"all_that_looks_at_the_log_or_shares_it_finds_it_complete", WAITS, emptied, NULL, NULL},
+        {"what_is_rotated_by_emptying_the_buffer_gets_its_names", WAITS ",max_bytes=100", rotated_when_emptied, NULL,
+         NULL},
+        {"logs_that_were_closed_keep_few_buffers", "*.log,async=1,async_flush=1h,async_buffer=32K", many_logs, NULL,
+         NULL},
         {"a_flushed_stream_leaves_its_lines_in_the_buffer", WAITS, a_flushed_stream, NULL, NULL},
         {"every_end_of_the_process_empties_and_removes_the_buffer", WAITS, ended, NULL, NULL},
         {"a_child_of_clone_ends_when_its_function_returns", WAITS, returned_from_clone, NULL, NULL},

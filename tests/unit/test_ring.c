@@ -133,6 +133,26 @@ static void a_record_that_is_too_long_and_a_closed_ring_are_refused(void **state
     free(fixture.memory);
 }
 
+/* The length has so many bits in its slot: one more, and it would be 0. */
+static void the_longest_record_of_a_large_ring_comes_out_whole(void **state)
+{
+    enum { LIMIT = 1 << 24 };
+    bool waits;
+    struct ring_run run;
+    struct ring_put *chain = NULL;
+    (void)state;
+    struct fixture fixture = fixture_make(4L * LIMIT);
+    assert_int_equal(fixture.ring.data_mask, 4 * LIMIT - 1);
+    struct iovec piece = {.iov_base = calloc(1, LIMIT), .iov_len = LIMIT};
+    assert_int_equal(ring_put(&fixture.ring, &piece, 1, LIMIT, RING_WHOLE, 1, &chain), -EMSGSIZE);
+    piece.iov_len = LIMIT - 1;
+    assert_int_equal(ring_put(&fixture.ring, &piece, 1, LIMIT - 1, RING_WHOLE, 1, &chain), LIMIT - 1);
+    assert_true(ring_next(&fixture.ring, ring_end(&fixture.ring), 0, false, &run, &waits));
+    assert_int_equal(run.length, LIMIT - 1);
+    free(piece.iov_base);
+    free(fixture.memory);
+}
+
 /* What a thread has reserved that was stopped before it could copy: the head is further, and the slot is empty. */
 static struct ring_put reserve(struct ring *ring, uint32_t length, uint32_t id)
 {
@@ -606,6 +626,7 @@ int main(void)
         cmocka_unit_test(a_full_ring_takes_no_more_until_something_is_taken_out),
         cmocka_unit_test(slots_run_out_before_bytes_with_small_records),
         cmocka_unit_test(a_record_that_is_too_long_and_a_closed_ring_are_refused),
+        cmocka_unit_test(the_longest_record_of_a_large_ring_comes_out_whole),
         cmocka_unit_test(what_is_being_put_in_holds_up_who_is_patient_only),
         cmocka_unit_test(who_jumps_away_after_reserving_holds_up_nobody),
         cmocka_unit_test(what_was_given_up_alone_leaves_nothing),
