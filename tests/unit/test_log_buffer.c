@@ -142,6 +142,54 @@ static void so_is_one_in_an_archive_that_has_no_final_name(void **state)
     batch_that_was_written_is_found_as(name);
 }
 
+static const char *const twelve_lines = "line 000001 .......\nline 000002 .......\nline 000003 .......\n"
+                                        "line 000004 .......\nline 000005 .......\nline 000006 .......\n"
+                                        "line 000007 .......\nline 000008 .......\nline 000009 .......\n"
+                                        "line 000010 .......\nline 000011 .......\nline 000012 .......\n";
+
+static void write_more_than_a_file_may_hold(void)
+{
+    begin();
+    require(scene_append(scene.writer, twelve_lines, HOLD_NONE) == 12 * LINE_LENGTH, "not taken");
+    require(live_lines() == 0 && empty() == 0, "not emptied");
+    leave();
+}
+
+static int pieces;
+
+static ssize_t die_behind_the_second_piece(int fd, const struct iovec *vector, int count)
+{
+    return fd != scene.fd || ++pieces < 2 ? sys_real.writev(fd, vector, count) : die_behind_writev(fd, vector, count);
+}
+
+static void be_killed_behind_the_second_piece(void)
+{
+    begin();
+    sys.writev = die_behind_the_second_piece;
+    require(scene_append(scene.writer, twelve_lines, HOLD_NONE) == 12 * LINE_LENGTH, "not taken");
+    empty();
+}
+
+static void a_record_larger_than_a_file_comes_out_of_the_buffer_once(void **state)
+{
+    (void)state;
+    scene.rule.policy.max_bytes = 5 * LINE_LENGTH;
+    assert_int_equal(run(write_more_than_a_file_may_hold), 0);
+    assert_int_equal(live_lines(), 2);
+    assert_true(history_holds(scene.directory, 12, 0));
+}
+
+static void so_it_does_when_the_process_was_killed_in_its_midst(void **state)
+{
+    (void)state;
+    scene.rule.policy.max_bytes = 5 * LINE_LENGTH;
+    assert_int_equal(WEXITSTATUS(run(be_killed_behind_the_second_piece)), KILLED);
+    assert_int_equal(live_lines(), 5);
+    assert_int_equal(run(take_over), 0);
+    assert_int_equal(rings(), 0);
+    assert_true(history_holds(scene.directory, 12, 0));
+}
+
 static ssize_t write_no_header(int fd, const void *bytes, size_t size, off_t offset)
 {
     return size == RING_PAGE ? -ENOSPC : sys_real.pwrite(fd, bytes, size, offset);
@@ -407,6 +455,8 @@ int main(void)
         TEST(what_others_wrote_in_the_place_of_a_batch_is_not_taken_for_it),
         TEST(a_batch_that_is_in_an_archive_meanwhile_is_not_written_again),
         TEST(so_is_one_in_an_archive_that_has_no_final_name),
+        TEST(a_record_larger_than_a_file_comes_out_of_the_buffer_once),
+        TEST(so_it_does_when_the_process_was_killed_in_its_midst),
         TEST(what_cannot_be_noted_of_a_batch_is_not_written),
         TEST(a_buffer_that_was_removed_before_it_was_locked_is_made_anew),
         TEST(lines_whose_descriptor_is_gone_are_written_by_another),

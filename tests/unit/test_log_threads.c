@@ -80,12 +80,43 @@ static void log_is_found_at_every_moment_of_a_look_at_its_directory(void **state
     assert_int_equal(not_found, 0);
 }
 
+static int other = -1;
+
+static ssize_t write_and_lose_the_number(int fd, const struct iovec *vector, int count)
+{
+    ssize_t written = sys_real.writev(fd, vector, count);
+    if (fd == scene.fd && other >= 0) {
+        dup2(other, fd);
+    }
+    return written;
+}
+
+/* Another thread makes the number another file's while a record that is larger than a file may be is half written. */
+static void what_is_written_of_a_record_when_its_number_is_lost_is_not_written_again(void **state)
+{
+    const struct temporary_path path = temporary_path(scene.directory, "other");
+    (void)state;
+    scene.writer->log->policy.max_bytes = 2 * LINE_LENGTH;
+    other = open(path.text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    sys.writev = write_and_lose_the_number;
+    assert_int_equal(scene_append(scene.writer,
+                                  "line 000001 .......\nline 000002 .......\nline 000003 .......\n"
+                                  "line 000004 .......\n",
+                                  HOLD_NONE),
+                     2 * LINE_LENGTH);
+    assert_true(history_holds(scene.directory, 2, 0));
+    assert_int_equal(temporary_length(scene.directory, "other"), 0);
+    close(other);
+    other = -1;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(log_is_found_at_every_moment_of_a_look_at_its_directory),
+        TEST(what_is_written_of_a_record_when_its_number_is_lost_is_not_written_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
