@@ -8,6 +8,8 @@
 
 #include "../../shim/core/log_async.h"
 
+#include <signal.h>
+
 enum { HOUR = 3600 };
 
 static struct scene scene;
@@ -19,6 +21,32 @@ static inline void async_start(void)
     scene.rule.async_buffer = 32768;
     scene.rule.async_flush_ns = INT64_C(1000000000) * HOUR;
     scene_start(&scene);
+}
+
+static inline void async_begin(void)
+{
+    async_start();
+    scene_attach(&scene);
+}
+
+/* In a process of its own; its status. One that hangs is killed after a minute: it may have all signals blocked. */
+static inline int async_run(void (*body)(void))
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        body();
+        _exit(0);
+    }
+    for (int i = 0; i < 1000 * 60 && waitpid(child, &status, WNOHANG) == 0; i++) {
+        nanosleep(&pause, NULL);
+    }
+    if (status == -1) {
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+    }
+    return status;
 }
 
 static inline void require(bool holds, const char *what)
