@@ -83,6 +83,27 @@ static void lines_whose_descriptor_is_gone_are_written_by_another(void **state)
     assert_int_equal(rings(), 0);
 }
 
+static void lose_one_descriptor_of_two(void)
+{
+    async_begin();
+    require(scene_write_lines(&scene, 1, 5), "a line was not taken");
+    int second = open(scene.path.text, O_WRONLY | O_APPEND | O_CLOEXEC);
+    require(scene_attach_descriptor(&scene, second) != NULL, "not attached");
+    int other = open(scene.diag.text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    dup2(other, second);
+    require(empty() == 0 && live_lines() == 5, "not written");
+    require(temporary_length(scene.directory, DIAG_NAME) == 0, "written into another file");
+    leave();
+}
+
+static void so_are_those_of_which_one_descriptor_is_left(void **state)
+{
+    (void)state;
+    assert_int_equal(async_run(lose_one_descriptor_of_two), 0);
+    assert_true(history_holds(scene.directory, 5, 0));
+    assert_int_equal(rings(), 0);
+}
+
 static bool takes_aside(void)
 {
     const struct iovec line = {.iov_base = "line 000001 .......\n", .iov_len = LINE_LENGTH};
@@ -208,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_buffer_that_was_removed_before_it_was_locked_is_made_anew),
         TEST(lines_whose_descriptor_is_gone_are_written_by_another),
+        TEST(so_are_those_of_which_one_descriptor_is_left),
         TEST(a_handlers_line_does_not_go_into_a_buffer_that_is_not_there),
         TEST(a_line_that_never_comes_is_waited_for_once_and_the_others_are_written),
         TEST(the_first_line_and_many_wake_the_thread),

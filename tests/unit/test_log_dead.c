@@ -6,6 +6,7 @@
 
 #include "../../shim/core/ring.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -13,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { LAST_LINE = 20, KILLED = 9 };
+enum { LAST_LINE = 20, MANY_LINES = 400, KILLED = 9 };
 
 static int setup(void **state)
 {
@@ -110,6 +111,63 @@ static void so_is_one_in_an_archive_that_has_no_final_name(void **state)
     (void)state;
     assert_int_equal(name_pending(LOG_NAME, 0, scene_clock.real, name), 0);
     batch_that_was_written_is_found_as(name);
+}
+
+/* As the kernel ends a write of a process that is killed: where a page of the file ends. */
+static ssize_t die_within_writev(int fd, const struct iovec *vector, int count)
+{
+    enum { PAGE = 4096 };
+    struct iovec first = vector[0];
+    if (fd == scene.fd) {
+        first.iov_len = PAGE - (size_t)lseek(fd, 0, SEEK_END) % PAGE;
+        sys_real.writev(fd, &first, 1);
+        syscall(SYS_exit_group, KILLED);
+    }
+    return sys_real.writev(fd, vector, count);
+}
+
+static int turn[2]; /* a pipe: of the process that is to be killed */
+
+static void be_killed_within_a_batch_in_turn(void)
+{
+    char byte;
+    async_begin();
+    require(scene_write_lines(&scene, 1, 100) && empty() == 0, "a line was not taken");
+    require(scene_write_lines(&scene, 101, MANY_LINES), "a line was not taken");
+    sys.writev = die_within_writev;
+    temporary_must(read(turn[0], &byte, 1) == 1, "turn");
+    empty();
+}
+
+/* It was there before the other process died, and has not looked for dead ones since. */
+static void truncate_what_a_dead_one_cut_off(void)
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        be_killed_within_a_batch_in_turn();
+    }
+    while (live_lines() < 100) {
+        sched_yield();
+    }
+    take_over();
+    temporary_must(write(turn[1], "", 1) == 1 && waitpid(child, &status, 0) == child, "turn");
+    require(WEXITSTATUS(status) == KILLED && temporary_length(scene.directory, LOG_NAME) == 4096, "not cut off");
+    temporary_must(guard_enter(), "truncate");
+    require(log_truncate(scene.writer, scene.fd) == 0 && live_lines() == 0, "not rotated");
+    log_async_take_over(scene.writer->log);
+    guard_leave();
+}
+
+static void a_batch_that_was_cut_off_does_not_become_the_end_of_an_archive(void **state)
+{
+    (void)state;
+    assert_int_equal(pipe(turn), 0);
+    assert_int_equal(async_run(truncate_what_a_dead_one_cut_off), 0);
+    assert_int_equal(rings(), 0);
+    assert_true(history_holds(scene.directory, MANY_LINES, 0));
+    close(turn[0]);
+    close(turn[1]);
 }
 
 static ssize_t see_nothing(int dir, void *buffer, size_t size)
@@ -289,6 +347,7 @@ int main(void)
         TEST(what_others_wrote_in_the_place_of_a_batch_is_not_taken_for_it),
         TEST(a_batch_that_is_in_an_archive_meanwhile_is_not_written_again),
         TEST(so_is_one_in_an_archive_that_has_no_final_name),
+        TEST(a_batch_that_was_cut_off_does_not_become_the_end_of_an_archive),
         TEST(locks_of_the_program_are_there_after_taking_over),
         TEST(a_record_larger_than_a_file_comes_out_of_the_buffer_once),
         TEST(so_it_does_when_the_process_was_killed_in_its_midst),
