@@ -1,9 +1,12 @@
 #include "ring_private.h"
 
 #include "line.h"
+#include "sys.h"
+#include "sys_call.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 enum { BYTES_A_SLOT = 64, SLOTS_MOST = SLOT_LIMIT / 2, KEPT_PART = 16 /* of all */ };
 
@@ -196,6 +199,40 @@ int64_t ring_put(struct ring *ring, const struct iovec *vector, int count, size_
     }
 }
 
+/* Whether another thread of the process has the same few bits in its number. */
+static bool has_twin(uint32_t token)
+{
+    enum { NUMBERS = 1 << 22 /* the kernel's limit */ };
+    long self = sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    bool found = false;
+    for (long other = token; other < NUMBERS && !found; other += TOKEN_LIMIT) {
+        found = other > 0 && other != self && sys_call(SYS_tgkill, sys.getpid(), other, 0, 0, 0, 0) == 0;
+    }
+    return found;
+}
+
+static bool is_reserved(uint64_t slot, uint32_t token)
+{
+    return slot == SLOT_RESERVED || slot == ring_owned_by(token);
+}
+
+/*
+ * What looks like this thread's own reservation may be that of one whose number is equal modulo TOKEN_LIMIT: a copy
+ * that is still made is over in a moment, while this thread's own, which it jumped out of, never will be.
+ */
+static bool is_kept(const struct ring_put *put)
+{
+    enum { PAUSES = 10000 };
+    const struct timespec pause = {.tv_nsec = 100000};
+    const uint64_t *slot = ring_slot_at(put->ring, ring_slot_of(put->head));
+    if (has_twin(put->token)) {
+        for (int i = 0; i < PAUSES && is_reserved(ring_load(slot), put->token); i++) {
+            sys.sleep(&pause);
+        }
+    }
+    return is_reserved(ring_load(slot), put->token);
+}
+
 /* Whether the slot that a thread was about to reserve is its own, and it has not got as far as to commit it. */
 static bool has_reserved(const struct ring_put *put)
 {
@@ -208,7 +245,8 @@ static bool has_reserved(const struct ring_put *put)
     }
     uint64_t slot = ring_load(ring_slot_at(ring, mine));
     bool is_last = ring_slots_between(mine, ring_slot_of(head)) == 1;
-    return slot == ring_owned_by(put->token) || (slot == SLOT_RESERVED && is_last && ring_token_of(head) == put->token);
+    bool mine_or_twin = slot == SLOT_RESERVED && is_last && ring_token_of(head) == put->token;
+    return (mine_or_twin || slot == ring_owned_by(put->token)) && is_kept(put);
 }
 
 void ring_abandon(struct ring_put **chain)

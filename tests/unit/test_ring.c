@@ -1,5 +1,5 @@
 /* The buffer of async=1 by itself: putting in, taking out, what a killed process leaves, and what a stranger does. */
-#include "../../shim/core/ring.h"
+#include "../../shim/core/ring_private.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -264,6 +264,47 @@ static void who_jumps_away_before_reserving_takes_nothing_of_others(void **state
     chain = &other;
     ring_abandon(&chain);
     assert_string_equal(take(&fixture.ring, false, &waits), "more\n");
+    free(fixture.memory);
+}
+
+/* Another thread, that has reserved where one whose number ends in the same bits was about to. */
+static struct twin {
+    struct ring *ring;
+    atomic_uint id;
+    struct ring_put put;
+    atomic_bool reserved;
+} twin;
+
+static void *reserve_and_commit(void *unused)
+{
+    const struct timespec moment = {.tv_nsec = 20000000};
+    atomic_store(&twin.id, (unsigned)syscall(SYS_gettid));
+    twin.put = reserve(twin.ring, 4, twin.id % TOKEN_LIMIT);
+    atomic_store(&twin.reserved, true);
+    nanosleep(&moment, NULL);
+    memcpy(twin.ring->data, "two\n", 4);
+    ring_store(ring_slot_at(twin.ring, ring_slot_of(twin.put.head)), ring_make_slot(0, 4, true, SLOT_COMMITTED));
+    return unused;
+}
+
+static void who_jumps_away_takes_nothing_of_one_whose_number_ends_alike(void **state)
+{
+    pthread_t thread;
+    bool waits;
+    (void)state;
+    struct fixture fixture = fixture_make(1);
+    twin.ring = &fixture.ring;
+    struct ring_put stopped = {.ring = &fixture.ring, .head = fixture.ring.page->head, .length = 4};
+    assert_int_equal(pthread_create(&thread, NULL, reserve_and_commit, NULL), 0);
+    while (!atomic_load(&twin.reserved)) {
+        sched_yield();
+    }
+    stopped.token = twin.id % TOKEN_LIMIT;
+    struct ring_put *chain = &stopped;
+    ring_abandon(&chain);
+    ring_tidy(&fixture.ring);
+    pthread_join(thread, NULL);
+    assert_string_equal(take(&fixture.ring, false, &waits), "two\n");
     free(fixture.memory);
 }
 
@@ -632,6 +673,7 @@ int main(void)
         cmocka_unit_test(what_was_given_up_alone_leaves_nothing),
         cmocka_unit_test(what_was_given_up_behind_the_end_is_not_waited_for),
         cmocka_unit_test(who_jumps_away_before_reserving_takes_nothing_of_others),
+        cmocka_unit_test(who_jumps_away_takes_nothing_of_one_whose_number_ends_alike),
         cmocka_unit_test(runs_are_cut_between_records_that_end_lines),
         cmocka_unit_test(what_of_a_batch_is_written_is_taken_out_once),
         cmocka_unit_test(a_dead_process_that_had_written_a_batch_is_believed),
