@@ -22,7 +22,8 @@ __attribute__((noinline)) void log_async_open(struct log *log)
     if (async == NULL) {
         async = sys_reserve(sizeof *async);
     } else if (!async->removed) {
-        async->own = (struct log_ring){.waited = -1, .file = -1}; /* it still holds what could not be written */
+        async->own =
+            (struct log_ring){.waited = -1, .written = -1, .file = -1}; /* it still holds what could not be written */
     }
     if (async != NULL) {
         async->told = false;

@@ -199,7 +199,6 @@ static int drain(struct log *log, struct writer *preferred, struct log_ring *rin
     int64_t deadline = 0;
     bool late = false;
     uint32_t end = ring_end(&ring->ring);
-    int64_t written_at = -1;
     ring_tidy(&ring->ring);
     int error = 0;
     while (error == 0) {
@@ -210,8 +209,8 @@ static int drain(struct log *log, struct writer *preferred, struct log_ring *rin
         }
         if (ring_next(&ring->ring, end, log->policy.max_bytes, late, &run, &waits)) {
             /* Whoever else changes it, nothing is written for ever. */
-            error = run.position == written_at ? -EIO : write_run(log, preferred, ring, &run);
-            written_at = run.position;
+            error = run.position == ring->written ? -EIO : write_run(log, preferred, ring, &run);
+            ring->written = error == 0 ? run.position : ring->written;
             if (what == DRAIN_BATCH) {
                 break;
             }

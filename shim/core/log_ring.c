@@ -125,7 +125,7 @@ static int fill(struct log *log, struct log_ring *own, const char *name, int fd,
     }
     ring_make(&own->ring, (void *)memory, room, log->base, (uint32_t)sys.getpid());
     own->size = size;
-    own->waited = -1;
+    own->waited = own->written = -1;
     own->file = -1;
     return 0;
 }
@@ -312,7 +312,7 @@ int log_ring_open(struct log *log, uint64_t number, int of_log, const struct sta
 {
     char name[NAME_SIZE];
     struct stat status;
-    *dead = (struct log_ring){.number = number, .waited = -1, .file = -1};
+    *dead = (struct log_ring){.number = number, .waited = -1, .written = -1, .file = -1};
     int error = name_ring(log->lock.name, number, name);
     if (error != 0) {
         return error;

@@ -7,6 +7,8 @@
 #include "../unit/async_scene.h"
 #include "faults.h"
 
+#include "../../shim/core/log_async_private.h"
+
 #include <linux/magic.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -56,10 +58,22 @@ static int failing_openat(int dir, const char *path, int flags, mode_t mode)
     return strstr(path, ".ring") != NULL && fails("openat") ? -fault.error : sys_real.openat(dir, path, flags, mode);
 }
 
+/* Somebody who may write to the buffer puts what was written back into it. */
+static struct {
+    char *from;
+    char page[65536];
+    size_t size; /* 0: nobody does */
+    int times;
+} put_back;
+
 static int failing_fcntl(int fd, int command, long argument)
 {
     const struct flock *lock = (const struct flock *)argument;
     bool takes = command == F_SETLK && lock->l_type == F_WRLCK;
+    if (command == F_SETLK && lock->l_type == F_UNLCK && put_back.size > 0) {
+        put_back.times++;
+        memcpy(put_back.from, put_back.page, put_back.size);
+    }
     return (command == F_OFD_SETLK && fails("ring lock")) || (takes && fails("lock"))
                ? -fault.error
                : sys_real.fcntl(fd, command, argument);
@@ -302,6 +316,36 @@ static void the_thread_tries_again(void **state)
 {
     (void)state;
     assert_int_equal(run(nowhere_to_write_for_the_thread, NULL), 0);
+}
+
+static bool lines_are_written(void)
+{
+    return live_lines() >= FIRST_LINES;
+}
+
+static void written_and_put_back(const void *argument)
+{
+    const struct timespec moment = {.tv_nsec = 50000000};
+    (void)argument;
+    require(scene_write_lines(&scene, 1, FIRST_LINES), "a line was not taken");
+    put_back.from = (char *)scene.writer->log->async->own.ring.page;
+    put_back.size = sizeof put_back.page < scene.writer->log->async->own.size ? sizeof put_back.page
+                                                                              : scene.writer->log->async->own.size;
+    memcpy(put_back.page, put_back.from, put_back.size);
+    wait_until(lines_are_written, "the thread does not write");
+    nanosleep(&moment, NULL);
+    put_back.size = 0;
+    require(live_lines() == FIRST_LINES, "written again");
+    require(empty() == -EIO && live_lines() == FIRST_LINES, "not an error");
+    _exit(0);
+}
+
+static void what_others_put_back_is_not_written_for_ever(void **state)
+{
+    (void)state;
+    scene_make(&scene);
+    assert_int_equal(run_in_child(written_and_put_back, NULL), 0);
+    temporary_remove(scene.directory);
 }
 
 static void no_lock_for_batches(const void *argument)
@@ -618,6 +662,7 @@ int main(void)
         cmocka_unit_test(without_a_buffer_writing_is_synchronous_until_it_is_to_be_had),
         cmocka_unit_test(errors_of_writing_lose_and_double_nothing),
         cmocka_unit_test(the_thread_tries_again),
+        cmocka_unit_test(what_others_put_back_is_not_written_for_ever),
         cmocka_unit_test(batches_go_out_without_the_lock_of_the_log),
         cmocka_unit_test(a_buffer_that_cannot_be_removed_gives_nothing_twice),
         cmocka_unit_test(taking_over_loses_and_doubles_nothing_when_one_call_fails),
