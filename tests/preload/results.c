@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 #define RULES "app.log,max_bytes=100"
@@ -212,6 +213,35 @@ static void sizes_are_those_of_the_live_file(void)
     CHECK_EQUAL(lseek(fd, 0, SEEK_END), 6);
 }
 
+/* A line goes into the buffer by a way of its own: what is no such line comes to the same, and in order. */
+static void results_with_a_buffer(void)
+{
+    const struct rlimit many = {.rlim_cur = 4096, .rlim_max = 4096};
+    int fd = open_log("app.log");
+    char *pages = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK_EQUAL(mprotect(pages + 4096, 4096, PROT_NONE), 0);
+    memcpy(pages + 4096 - 6, "three\n", 6);
+    write_text(fd, "one\n");
+    errno = E2BIG;
+    CHECK_EQUAL(write(fd, "two\n", 4), 4);
+    CHECK_EQUAL(errno, E2BIG);
+    for (int i = 0; i < 3; i++) { /* its page is not known at first */
+        CHECK_EQUAL(write(fd, pages + 4096 - 6, 6), 6);
+        CHECK_ERROR(write(fd, pages + 4096, 6), EFAULT);
+        CHECK_ERROR(write(fd, nowhere, 6), EFAULT);
+    }
+    CHECK_EQUAL(write(fd, pages, 0), 0);
+    write_text(fd, "fo");
+    write_text(fd, "ur\n");
+    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &many), 0);
+    write_text(fcntl(fd, F_DUPFD, 2000), "five\n");
+    CHECK_TEXT(content("app.log"), "");
+    CHECK_EQUAL(fsync(fd), 0);
+    CHECK_TEXT(content("app.log"), "one\ntwo\nthree\nthree\nthree\nfour\nfive\n");
+    close(fd);
+    CHECK_ERROR(write(fd, "six\n", 4), EBADF);
+}
+
 int main(int count, char **arguments)
 {
     static const struct test tests[] = {
@@ -225,6 +255,7 @@ int main(int count, char **arguments)
         {"flags_that_were_set_are_kept_over_rotations", RULES, flags_that_were_set_are_kept, NULL, NULL},
         {"writes_append_whatever_the_program_asked_for", RULES, writes_append_always, NULL, NULL},
         {"reading_back_works", RULES, reading_back_works, NULL, NULL},
+        {"a_line_into_a_buffer_is_a_write_as_any", "app.log,async=1,async_flush=1h", results_with_a_buffer, NULL, NULL},
         {"sizes_are_those_of_the_live_file", RULES, sizes_are_those_of_the_live_file, NULL, NULL},
     };
     return test_main(count, arguments, tests, TEST_COUNT(tests));
