@@ -131,6 +131,8 @@ a_log_of_an_image_goes_on_rotating_without_locks_and_its_archives_are_compressed
     new_log
     mkdir "$directory/lower"
     rules="$directory/lower/*.log,max_bytes=8K" write_lines "$directory/lower/app.log" 1
+    wait_for_names "$directory/lower"
+    wait_until no_helper_in "$directory/lower"
     archives=$(find "$directory/lower" -name 'app.log.?' | wc -l)
     ((archives >= 3))
     rules="$directory/merged/*.log,max_bytes=8K,lock=rotate,compress=gzip"
