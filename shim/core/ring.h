@@ -137,8 +137,7 @@ struct ring_run {
     uint32_t position;
     size_t length;
     uint32_t records;
-    bool whole;   /* the last of them ends in a newline */
-    bool is_late; /* an earlier record is still being put in */
+    bool whole; /* the last of them ends in a newline */
 };
 
 /*
@@ -162,7 +161,7 @@ bool ring_has_before(const struct ring *ring, uint32_t end);
 /* How much of a run goes into `room` bytes: whole records that end with whole lines; the first of them in any case. */
 size_t ring_cut(const struct ring *ring, const struct ring_run *run, uint64_t room);
 
-/* How many of the first `length` bytes of a run are whole records; *next: the run of the one after those alone. */
+/* How many of the first `length` bytes of a run are whole records; *next: the bytes of the one after those alone. */
 size_t ring_whole(const struct ring *ring, const struct ring_run *run, size_t length, struct ring_run *next);
 
 /*

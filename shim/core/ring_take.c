@@ -57,8 +57,7 @@ bool ring_next(const struct ring *ring, uint32_t end, uint64_t alone, bool late,
             continue;
         }
         if (run->length == 0) {
-            *run = (struct ring_run){
-                .first = (first + i) % SLOT_LIMIT, .position = ring_position_of(record), .is_late = *waits};
+            *run = (struct ring_run){.first = (first + i) % SLOT_LIMIT, .position = ring_position_of(record)};
             alone_already = alone > 0 && ring_length_of(record) > alone;
         }
         run->length += ring_length_of(record);
@@ -120,7 +119,6 @@ size_t ring_whole(const struct ring *ring, const struct ring_run *run, size_t le
     *next = (struct ring_run){.first = slot, .position = run->position + (uint32_t)whole, .records = 1};
     if (ring_state_of(record) == SLOT_COMMITTED && ring_position_of(record) == next->position) {
         next->length = ring_length_of(record);
-        next->whole = (record & WHOLE) != 0;
     }
     set_vector(ring, next);
     return whole;
