@@ -109,7 +109,7 @@ static ssize_t failing_writev(int fd, const struct iovec *vector, int count)
         return sys_real.writev(fd, vector, count);
     }
     if (half) {
-        struct iovec first = {.iov_base = vector[0].iov_base, .iov_len = (vector[0].iov_len + 1) / 2};
+        struct iovec first = {.iov_base = vector[0].iov_base, .iov_len = vector[0].iov_len / 2 + 7}; /* in mid-line */
         half = false;
         ssize_t written = sys_real.writev(fd, &first, 1);
         if (dies) {
@@ -256,6 +256,8 @@ static void nowhere_to_write(const void *argument)
     appends_only = strstr(failing->call, "appended") != NULL;
     fail_writing(failing->error);
     require(empty() == -failing->error, "the error of the write is not told");
+    bool torn = temporary_length(scene.directory, LOG_NAME) % LINE_LENGTH != 0;
+    require(torn == appends_only, "others would write behind half a line");
     require(scene_write_lines(&scene, FIRST_LINES + 1, FIRST_LINES + 2), "a line was not taken");
     require(empty() == -failing->error, "the error of the write is not told again");
     require(scene_events(&scene, "write_failed") == 1, "not told once");

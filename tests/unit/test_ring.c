@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -150,6 +151,35 @@ static void the_longest_record_of_a_large_ring_comes_out_whole(void **state)
     assert_true(ring_next(&fixture.ring, ring_end(&fixture.ring), 0, false, &run, &waits));
     assert_int_equal(run.length, LIMIT - 1);
     free(piece.iov_base);
+    free(fixture.memory);
+}
+
+static struct ring *forked;
+static char *hidden;
+
+static void fork_in_handler(int signal)
+{
+    (void)signal;
+    ring_forked(forked);
+    ring_open(forked);
+    mprotect(hidden, 4096, PROT_READ | PROT_WRITE);
+}
+
+/* In the child of a handler that forked in the midst of it, the record went to memory that is the parent's. */
+static void a_record_that_a_fork_interrupts_is_to_be_put_in_anew(void **state)
+{
+    struct ring_put *chain = NULL;
+    (void)state;
+    struct fixture fixture = fixture_make(RING_LEAST);
+    forked = &fixture.ring;
+    hidden = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const struct iovec piece = {.iov_base = hidden, .iov_len = 10};
+    signal(SIGSEGV, fork_in_handler);
+    assert_int_equal(ring_put(&fixture.ring, &piece, 1, 10, RING_WHOLE, 1, &chain), -ESHUTDOWN);
+    signal(SIGSEGV, SIG_DFL);
+    assert_null(chain);
+    assert_int_equal(ring_put(&fixture.ring, &piece, 1, 10, RING_WHOLE, 1, &chain), 20);
+    munmap(hidden, 4096);
     free(fixture.memory);
 }
 
@@ -668,6 +698,7 @@ int main(void)
         cmocka_unit_test(slots_run_out_before_bytes_with_small_records),
         cmocka_unit_test(a_record_that_is_too_long_and_a_closed_ring_are_refused),
         cmocka_unit_test(the_longest_record_of_a_large_ring_comes_out_whole),
+        cmocka_unit_test(a_record_that_a_fork_interrupts_is_to_be_put_in_anew),
         cmocka_unit_test(what_is_being_put_in_holds_up_who_is_patient_only),
         cmocka_unit_test(who_jumps_away_after_reserving_holds_up_nobody),
         cmocka_unit_test(what_was_given_up_alone_leaves_nothing),
