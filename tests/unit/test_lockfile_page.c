@@ -50,6 +50,21 @@ static void everything_on_the_page_has_a_place_of_its_own(void **state)
     assert_int_equal(lockfile_generation(&place->lockfile), 0);
 }
 
+static void a_batch_is_announced_with_the_number_of_its_buffer_and_a_record_leaves_that_alone(void **state)
+{
+    struct place *place = *state;
+    int64_t number;
+    assert_opens(place);
+    lockfile_announce(&place->lockfile, 12, 4000, 200, INT64_MAX);
+    assert_true(lockfile_read(&place->lockfile, LOCKFILE_BATCH, &number));
+    assert_int_equal(number, INT64_MAX);
+    assert_true(lockfile_is_broken(&place->lockfile, 12, 4096));
+    lockfile_announce(&place->lockfile, 13, 8000, 200, 0);
+    assert_true(lockfile_read(&place->lockfile, LOCKFILE_BATCH, &number));
+    assert_int_equal(number, INT64_MAX);
+    assert_true(lockfile_is_broken(&place->lockfile, 13, 8192));
+}
+
 static void policy_reads_as_it_was_written_and_survives_reopening(void **state)
 {
     struct place *place = *state;
@@ -212,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(everything_on_the_page_has_a_place_of_its_own),
+        TEST(a_batch_is_announced_with_the_number_of_its_buffer_and_a_record_leaves_that_alone),
         TEST(policy_reads_as_it_was_written_and_survives_reopening),
         TEST(policy_is_text_at_its_documented_place),
         TEST(policy_with_any_byte_changed_is_not_believed),
