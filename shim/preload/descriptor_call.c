@@ -79,14 +79,31 @@ static bool begins_mapped(uintptr_t address, size_t length)
     return true;
 }
 
-/* Both ends of a piece. One that goes over a page may go out of the mapped memory: its end is asked for each time. */
+/*
+ * One that goes over a page may go out of the mapped memory: its end is asked for, each time if there are pages
+ * between. What is asked for includes the last byte.
+ */
+static bool ends_mapped(uintptr_t start, uintptr_t last, size_t length)
+{
+    uintptr_t *slot = slot_of(last);
+    uintptr_t page = last | (PAGE - 1);
+    if (last / PAGE - start / PAGE == 1 && __atomic_load_n(slot, __ATOMIC_RELAXED) == page) {
+        return true;
+    }
+    if (!can_be_read(length >= PROBED ? last + 1 - PROBED : last, length)) {
+        return false;
+    }
+    __atomic_store_n(slot, page, __ATOMIC_RELAXED);
+    return true;
+}
+
+/* Both ends of a piece. */
 static bool is_mapped(const struct iovec *piece)
 {
     size_t length = piece->iov_len;
     uintptr_t start = (uintptr_t)piece->iov_base;
     uintptr_t last = start + length - 1;
-    uintptr_t end = length >= PROBED ? last + 1 - PROBED : last;
-    return begins_mapped(start, length) && (start / PAGE == last / PAGE || can_be_read(end, length));
+    return begins_mapped(start, length) && (start / PAGE == last / PAGE || ends_mapped(start, last, length));
 }
 
 bool descriptor_may_look(const void *start, size_t length)

@@ -47,7 +47,14 @@ static void errors_of_buffers_within_a_page(void)
     memcpy(pages + 8192, "mapped\n", 7);
     CHECK_EQUAL(write(fd, pages, 7), 7);
     CHECK_EQUAL(write(fd, pages + 8192, 7), 7);
-    CHECK_TEXT(content("app.log"), "x\nmapped\nmapped\n");
+    memcpy(pages + 4090, "by it\n", 6);
+    for (size_t over = 1; over < 12; over++) {
+        CHECK_EQUAL(write(fd, pages + 4090, 6 + over), 6); /* as without: what lies before is written */
+    }
+    CHECK_EQUAL(mprotect(pages + 4096, 4096, PROT_READ | PROT_WRITE), 0);
+    memcpy(pages + 4096, "there\n", 6);
+    CHECK_EQUAL(write(fd, pages + 4090, 12), 12);
+    CHECK_EQUAL(raw_size(in_directory("app.log")), 2 + 2 * 7 + 11 * 6 + 12);
 }
 
 static void errors_of_writev(void)
