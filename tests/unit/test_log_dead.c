@@ -128,19 +128,20 @@ static ssize_t die_within_writev(int fd, const struct iovec *vector, int count)
 
 static int turn[2]; /* a pipe: of the process that is to be killed */
 
+/* In the midst of line 205. */
 static void be_killed_within_a_batch_in_turn(void)
 {
     char byte;
     async_begin();
     require(scene_write_lines(&scene, 1, 100) && empty() == 0, "a line was not taken");
-    require(scene_write_lines(&scene, 101, MANY_LINES), "a line was not taken");
+    require(scene_write_lines(&scene, 101, 205) && scene_write_lines(&scene, 216, MANY_LINES), "a line was not taken");
     sys.writev = die_within_writev;
     temporary_must(read(turn[0], &byte, 1) == 1, "turn");
     empty();
 }
 
-/* It was there before the other process died, and has not looked for dead ones since. */
-static void truncate_what_a_dead_one_cut_off(void)
+/* Attached before the other process died: it has not looked for dead ones since. */
+static void see_one_die_within_a_batch(void)
 {
     int status = -1;
     pid_t child = fork();
@@ -153,21 +154,47 @@ static void truncate_what_a_dead_one_cut_off(void)
     take_over();
     temporary_must(write(turn[1], "", 1) == 1 && waitpid(child, &status, 0) == child, "turn");
     require(WEXITSTATUS(status) == KILLED && temporary_length(scene.directory, LOG_NAME) == 4096, "not cut off");
+}
+
+static void truncate_what_a_dead_one_cut_off(void)
+{
+    see_one_die_within_a_batch();
     temporary_must(guard_enter(), "truncate");
     require(log_truncate(scene.writer, scene.fd) == 0 && live_lines() == 0, "not rotated");
-    log_async_take_over(scene.writer->log);
     guard_leave();
+    require(scene_write_lines(&scene, 206, 215), "a line was not taken");
+}
+
+static void write_behind_what_a_dead_one_cut_off(void)
+{
+    see_one_die_within_a_batch();
+    require(scene_write_lines(&scene, 206, 215), "a line was not taken");
+}
+
+/* The next writer ends the line that was cut off; the rest of the batch is for who takes the buffer over. */
+static void batch_that_was_cut_off_is_mended(void (*by)(void), int live)
+{
+    assert_int_equal(pipe(turn), 0);
+    assert_int_equal(async_run(by), 0);
+    assert_int_equal(rings(), 1);
+    assert_int_equal(temporary_length(scene.directory, LOG_NAME), live * LINE_LENGTH);
+    assert_int_equal(async_run(take_over), 0);
+    assert_int_equal(rings(), 0);
+    assert_true(history_holds(scene.directory, MANY_LINES, 0));
+    close(turn[0]);
+    close(turn[1]);
+}
+
+static void the_next_writer_ends_the_line_in_which_a_batch_was_cut_off(void **state)
+{
+    (void)state;
+    batch_that_was_cut_off_is_mended(write_behind_what_a_dead_one_cut_off, 215);
 }
 
 static void a_batch_that_was_cut_off_does_not_become_the_end_of_an_archive(void **state)
 {
     (void)state;
-    assert_int_equal(pipe(turn), 0);
-    assert_int_equal(async_run(truncate_what_a_dead_one_cut_off), 0);
-    assert_int_equal(rings(), 0);
-    assert_true(history_holds(scene.directory, MANY_LINES, 0));
-    close(turn[0]);
-    close(turn[1]);
+    batch_that_was_cut_off_is_mended(truncate_what_a_dead_one_cut_off, 10);
 }
 
 static ssize_t see_nothing(int dir, void *buffer, size_t size)
@@ -347,6 +374,7 @@ int main(void)
         TEST(what_others_wrote_in_the_place_of_a_batch_is_not_taken_for_it),
         TEST(a_batch_that_is_in_an_archive_meanwhile_is_not_written_again),
         TEST(so_is_one_in_an_archive_that_has_no_final_name),
+        TEST(the_next_writer_ends_the_line_in_which_a_batch_was_cut_off),
         TEST(a_batch_that_was_cut_off_does_not_become_the_end_of_an_archive),
         TEST(locks_of_the_program_are_there_after_taking_over),
         TEST(a_record_larger_than_a_file_comes_out_of_the_buffer_once),

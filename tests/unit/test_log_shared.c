@@ -470,6 +470,32 @@ static void lock_that_comes_free_in_time_is_no_event(void **state)
     assert_history(3);
 }
 
+/* As another log rotator does, which knows of no lock. */
+static int sleep_while_it_is_moved(const struct timespec *duration)
+{
+    if (++sleeps == 50) {
+        move_live(LOG_NAME ".1");
+        temporary_write(scene.directory, LOG_NAME, "line 000003 .......\n");
+        let_go();
+        scene_pass(1);
+    }
+    return scene_sleep(duration);
+}
+
+static void who_waited_for_the_lock_does_not_write_to_what_is_an_archive_meanwhile(void **state)
+{
+    (void)state;
+    begin(0);
+    assert_true(scene_write_lines(&scene, 1, 2));
+    hold_lock();
+    sleeps = 0;
+    sys.sleep = sleep_while_it_is_moved;
+    assert_true(scene_write_lines(&scene, 4, 4));
+    assert_int_equal(sleeps, 50);
+    assert_int_equal(temporary_length(scene.directory, LOG_NAME), 2 * LINE_LENGTH);
+    assert_history(4);
+}
+
 /* As servers of NFS may. */
 static int fcntl_of_what_is_locked(int fd, int command, long argument)
 {
@@ -534,6 +560,7 @@ int main(void)
         TEST(directory_that_was_replaced_is_followed),
         TEST(lock_that_is_not_to_be_had_is_waited_for_once),
         TEST(lock_that_comes_free_in_time_is_no_event),
+        TEST(who_waited_for_the_lock_does_not_write_to_what_is_an_archive_meanwhile),
         TEST(lock_is_let_go_where_more_than_was_locked_cannot_be),
         TEST(program_that_closed_the_lock_file_gets_it_again),
     };
