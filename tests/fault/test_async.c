@@ -240,6 +240,33 @@ static void without_a_buffer_writing_is_synchronous_until_it_is_to_be_had(void *
     assert_int_equal(run_each(nothing_to_write_into, cases, sizeof cases / sizeof cases[0]), 0);
 }
 
+/* Larger than what is made in any case. */
+static void nothing_allocates(const void *argument)
+{
+    const struct failing *failing = argument;
+    struct stat status;
+    enum { LARGE = 4 << 20 };
+    scene.rule.async_buffer = LARGE;
+    fault.call = failing->call;
+    fault.error = failing->error;
+    fault.times = 1;
+    require(scene_write_lines(&scene, 1, LAST_LINE), "a line was not taken");
+    require(fault.times == 0 && rings() == 1 && live_lines() == 0, "no buffer");
+    int fd = sys_real.openat(AT_FDCWD, scene.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    char name[NAME_SIZE];
+    require(name_ring(LOCK_NAME, scene.writer->log->async->own.number, name) == 0, "no name");
+    require(fstatat(fd, name, &status, 0) == 0 && status.st_size > LARGE, "not that large");
+    require(status.st_blocks * 512 >= status.st_size, "a store may need blocks that are not there");
+    close(fd);
+}
+
+static void where_blocks_cannot_be_allocated_they_are_written(void **state)
+{
+    static const struct failing cases[] = {{"fallocate", EOPNOTSUPP, NULL}, {"fallocate", ENOSYS, NULL}};
+    (void)state;
+    assert_int_equal(run_each(nothing_allocates, cases, sizeof cases / sizeof cases[0]), 0);
+}
+
 static void fail_writing(int error)
 {
     fault.call = "writev";
@@ -662,6 +689,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_buffer_writing_is_synchronous_until_it_is_to_be_had),
+        cmocka_unit_test(where_blocks_cannot_be_allocated_they_are_written),
         cmocka_unit_test(errors_of_writing_lose_and_double_nothing),
         cmocka_unit_test(the_thread_tries_again),
         cmocka_unit_test(what_others_put_back_is_not_written_for_ever),

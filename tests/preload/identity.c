@@ -46,6 +46,14 @@ static bool keeper_is_ready(void)
     return ready;
 }
 
+/* Who waits for it to look by itself waits for up to a second. */
+static bool keeper_was_asked(void)
+{
+    size_t size;
+    char *page = raw_read(".app.log.lock", &size);
+    return memmem(page, size, "asked=", 6) != NULL;
+}
+
 /*
  * The log is opened, then privileges go: a keeper comes, and the log is rotated although its writer may not.
  * It ends with the program.
@@ -64,6 +72,7 @@ static void check_keeper(int (*give_up)(void))
         CHECK_EQUAL(keepers(), 1);
         CHECK_EQUAL(open("made", O_WRONLY | O_CREAT | O_CLOEXEC, 0644), -1); /* the privileges are gone indeed */
         write_text(log_fd, lines_of(100, "filler"));
+        CHECK(keeper_was_asked());
         CHECK(wait_until(is_rotated));
         write_text(log_fd, "after\n");
         exit(test_failures);

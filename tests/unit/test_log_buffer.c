@@ -7,14 +7,16 @@
 #include "../../shim/core/log_async_private.h"
 #include "../../shim/core/log_private.h"
 #include "../../shim/core/ring_private.h"
+#include "../../shim/core/sys_call.h"
 
 #include <linux/futex.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/syscall.h>
 
 #include <cmocka.h>
 
-enum { LAST_LINE = 20, SECONDS_MOST = 60 };
+enum { LAST_LINE = 20, SECONDS_MOST = 60, MANY = 32768 / 4 / LINE_LENGTH + 10 /* more than a quarter of a buffer */ };
 
 static int setup(void **state)
 {
@@ -222,6 +224,71 @@ static void the_first_line_and_many_wake_the_thread(void **state)
     assert_int_equal(async_run(wake_the_thread), 0);
 }
 
+static atomic_bool fails;
+
+static ssize_t failing_writev(int fd, const struct iovec *vector, int count)
+{
+    return fd == scene.fd && fails ? -ENOSPC : sys_real.writev(fd, vector, count);
+}
+
+static bool wait_until(bool (*holds)(void))
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (int i = 0; i < 1000 * SECONDS_MOST && !holds(); i++) {
+        nanosleep(&pause, NULL);
+    }
+    return holds();
+}
+
+static bool is_put_off(void)
+{
+    return scene.writer->log->async->drain_at != 0;
+}
+
+static bool many_are_written(void)
+{
+    return live_lines() > MANY;
+}
+
+static atomic_bool is_slow;
+
+/* Of the thread: it goes on when there are many lines, as one that finds none forgets that it put them off. */
+static int clock_of_a_slow_thread(clockid_t clock, struct timespec *now)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    while (is_slow && sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0) != sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0)) {
+        sys_real.sleep(&pause);
+    }
+    return scene_read_clock(clock, now);
+}
+
+/* The clock stands still: what is put off is so for ever. */
+static void leave_while_it_is_put_off(void)
+{
+    async_begin();
+    fails = true;
+    sys.clock = clock_of_a_slow_thread;
+    sys.writev = failing_writev;
+    require(scene_write_lines(&scene, 1, MANY) && wait_until(is_put_off), "the thread does not write");
+    fails = false;
+    temporary_must(guard_enter(), "leave");
+    log_async_leave(); /* before an exec that fails: the thread stays */
+    guard_leave();
+    require(live_lines() == MANY && rings() == 0, "not written at the end");
+    is_slow = true;
+    require(scene_write_lines(&scene, MANY + 1, 2 * MANY), "a line was not taken");
+    is_slow = false;
+    require(rings() == 1 && wait_until(many_are_written), "the new one is put off for the failure of the earlier one");
+    leave();
+}
+
+static void a_buffer_that_is_made_anew_is_not_put_off(void **state)
+{
+    (void)state;
+    assert_int_equal(async_run(leave_while_it_is_put_off), 0);
+    assert_true(history_holds(scene.directory, 2 * MANY, 0));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -233,6 +300,7 @@ int main(void)
         TEST(a_handlers_line_does_not_go_into_a_buffer_that_is_not_there),
         TEST(a_line_that_never_comes_is_waited_for_once_and_the_others_are_written),
         TEST(the_first_line_and_many_wake_the_thread),
+        TEST(a_buffer_that_is_made_anew_is_not_put_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

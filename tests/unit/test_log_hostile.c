@@ -6,6 +6,8 @@
 
 #include "../../include/mplogshim.h"
 #include "../../shim/core/lockfile.h"
+#include "../../shim/core/log_async.h"
+#include "../../shim/core/ring.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -289,6 +291,31 @@ static void nobody_may_read_the_new_file_who_could_not_read_the_one_before(void 
     assert_int_equal(status.st_mode & 07777, 0600);
 }
 
+/* What says so of itself, and could be mapped by nobody. */
+static int fstat_of_a_huge_file(int fd, struct stat *status)
+{
+    int error = sys_real.fstat(fd, status);
+    status->st_size = error == 0 && status->st_size == RING_PAGE ? INT64_C(1) << 50 : status->st_size;
+    return error;
+}
+
+static void buffer_larger_than_any_is_noise_and_not_out_of_memory(void **state)
+{
+    static const char name[] = ".app.log.00000000000000aa.ring";
+    int64_t looked;
+    (void)state;
+    begin(0);
+    temporary_write(scene.directory, name, "mplogshim ring\n");
+    assert_int_equal(truncate(path_of(name).text, RING_PAGE), 0);
+    sys.fstat = fstat_of_a_huge_file;
+    assert_true(guard_enter());
+    log_async_take_over(scene.writer->log);
+    guard_leave();
+    assert_int_equal(temporary_count(scene.directory, DIAG_NAME, "a buffer of async=1 cannot be read: 170"), 1);
+    assert_true(lockfile_read(&scene.writer->log->lock, LOCKFILE_RINGS, &looked) && looked > 1); /* nothing is undone */
+    assert_true(temporary_exists(scene.directory, name));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -305,6 +332,7 @@ int main(void)
         TEST(link_in_place_of_the_directory_is_not_followed),
         TEST(lock_file_of_a_stranger_does_not_say_when_the_log_is_due),
         TEST(nobody_may_read_the_new_file_who_could_not_read_the_one_before),
+        TEST(buffer_larger_than_any_is_noise_and_not_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -496,6 +496,33 @@ static void who_waited_for_the_lock_does_not_write_to_what_is_an_archive_meanwhi
     assert_history(4);
 }
 
+static int look_in_vain(int dir, const char *path, struct stat *status, int flags)
+{
+    int error = sys_real.fstatat(dir, path, status, flags);
+    return error != 0 ? error : -EACCES;
+}
+
+static void vfork_child_that_may_not_look_stays_in_the_file_it_has(void **state)
+{
+    struct stat before;
+    struct stat after;
+    (void)state;
+    begin(0);
+    assert_true(scene_write_lines(&scene, 1, 2));
+    move_live(LOG_NAME ".1");
+    temporary_write(scene.directory, LOG_NAME, "line 000003 .......\n");
+    assert_int_equal(fstat(scene.fd, &before), 0);
+    sys.fstatat = look_in_vain;
+    assert_int_equal(log_follow_alone(scene.writer, scene.fd), -EACCES);
+    assert_int_equal(fstat(scene.fd, &after), 0);
+    assert_true(before.st_ino == after.st_ino);
+    sys.fstatat = sys_real.fstatat;
+    assert_int_equal(log_follow_alone(scene.writer, scene.fd), 0);
+    assert_int_equal(stat(scene.path.text, &before), 0);
+    assert_int_equal(fstat(scene.fd, &after), 0);
+    assert_true(before.st_ino == after.st_ino);
+}
+
 /* As servers of NFS may. */
 static int fcntl_of_what_is_locked(int fd, int command, long argument)
 {
@@ -561,6 +588,7 @@ int main(void)
         TEST(lock_that_is_not_to_be_had_is_waited_for_once),
         TEST(lock_that_comes_free_in_time_is_no_event),
         TEST(who_waited_for_the_lock_does_not_write_to_what_is_an_archive_meanwhile),
+        TEST(vfork_child_that_may_not_look_stays_in_the_file_it_has),
         TEST(lock_is_let_go_where_more_than_was_locked_cannot_be),
         TEST(program_that_closed_the_lock_file_gets_it_again),
     };
