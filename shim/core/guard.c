@@ -73,9 +73,13 @@ bool guard_must_stay_out(void)
     return guard_thread.inside != 0 || guard_foreign_memory();
 }
 
-/* Here it may act at once, if it was asked for meanwhile. */
+/*
+ * Here it may act at once, if it was asked for meanwhile. What was put back is nobody's any more: who enters next may
+ * jump out before its own kind is noted.
+ */
 void guard_cancel_again(int type)
 {
+    guard_thread.cancel_type = PTHREAD_CANCEL_DEFERRED;
     pthread_setcanceltype(type, &type);
 }
 
