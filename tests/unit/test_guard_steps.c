@@ -190,6 +190,14 @@ static void handlers_at_every_step_jump_about_in_themselves(void **state)
     go_through_with(jump_about_in_handler, 0, PTHREAD_CANCEL_DEFERRED);
 }
 
+static __attribute__((noinline)) void go_through_unless_it_jumps(void)
+{
+    outside_frame = __builtin_frame_address(0);
+    if (sigsetjmp(outside, 1) == 0) {
+        go_through();
+    }
+}
+
 /* A thread that may be cancelled at any moment loses that if it jumps out while it is changed: few do both. */
 static void jumps_at_every_step_leave_nobody_inside(void **state)
 {
@@ -204,10 +212,7 @@ static void jumps_at_every_step_leave_nobody_inside(void **state)
             pthread_setcanceltype(types[i], &(int){0});
             begin_pass(at, jump_out);
             guard_thread.frame = UINTPTR_MAX;
-            outside_frame = __builtin_frame_address(0);
-            if (sigsetjmp(outside, 1) == 0) {
-                go_through();
-            }
+            go_through_unless_it_jumps();
             int type = type_now();
             assert_pass(!pass.wrong && !guard_inside(), types[i]);
             assert_pass(types[i] == PTHREAD_CANCEL_ASYNCHRONOUS || type == types[i], types[i]);
@@ -215,6 +220,7 @@ static void jumps_at_every_step_leave_nobody_inside(void **state)
     }
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* does not see the frames go that cancellation leaves at any moment */
 static void note_cancellation(void *unused)
 {
     (void)unused;
@@ -245,6 +251,7 @@ static void cancellation_at_every_step_acts_and_never_inside(void **state)
         assert_pass(!pass.wrong && pass.acted == (result == PTHREAD_CANCELED), PTHREAD_CANCEL_ASYNCHRONOUS);
     }
 }
+#endif
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
@@ -254,7 +261,9 @@ int main(void)
         TEST(handlers_at_every_step_leave_the_guard_as_it_is),
         TEST(handlers_at_every_step_jump_about_in_themselves),
         TEST(jumps_at_every_step_leave_nobody_inside),
+#ifndef __SANITIZE_ADDRESS__
         TEST(cancellation_at_every_step_acts_and_never_inside),
+#endif
     };
     guard_start(NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
