@@ -51,7 +51,9 @@ static int write_by(struct log *log, struct writer *writer, struct log_ring *rin
     } else if (behind && written <= 0) {
         writer->behind = true;
     }
-    return record.error != 0 ? record.error : written < 0 ? (int)written : 0;
+    ring->by = writer;
+    int error = record.error == 0 && written == 0 ? -EIO : record.error; /* the kernel says why not, sooner or later */
+    return error != 0 ? error : written < 0 ? (int)written : 0;
 }
 
 /*
@@ -150,8 +152,10 @@ static int resume(struct log *log, struct log_ring *ring)
     return error;
 }
 
+/* Who has written the beginning of a line knows that it is one, and makes no rotation before its end. */
 static int write_run(struct log *log, struct writer *preferred, struct log_ring *ring, const struct ring_run *run)
 {
+    preferred = ring->by != NULL && ring->by->midline > 0 ? ring->by : preferred;
     bool good = preferred != NULL && preferred->log == log && log_prove(preferred);
     struct writer *writer = good ? preferred : next_writer(log, NULL);
     int error = -ESTALE;

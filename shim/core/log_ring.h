@@ -11,12 +11,13 @@
 
 struct log_ring {
     struct ring ring;
-    uint64_t number; /* in its name */
-    size_t size;     /* of the file, and of the memory at ring.page */
-    int64_t waited;  /* for the record in this slot, in vain; -1: for none */
-    int64_t written; /* the position at which the last run began; -1: there was none */
-    int file;        /* of a dead process's, which is in memory as a copy; -1: the process's own */
-    bool strange;    /* its owner may do with the log what everybody may, and no more */
+    uint64_t number;   /* in its name */
+    size_t size;       /* of the file, and of the memory at ring.page */
+    int64_t waited;    /* for the record in this slot, in vain; -1: for none */
+    int64_t written;   /* the position at which the last run began; -1: there was none */
+    struct writer *by; /* who wrote the last one, or NULL */
+    int file;          /* of a dead process's, which is in memory as a copy; -1: the process's own */
+    bool strange;      /* its owner may do with the log what everybody may, and no more */
 };
 
 /*

@@ -211,30 +211,8 @@ static bool has_twin(uint32_t token)
     return found;
 }
 
-static bool is_reserved(uint64_t slot, uint32_t token)
-{
-    return slot == SLOT_RESERVED || slot == ring_owned_by(token);
-}
-
-/*
- * What looks like this thread's own reservation may be that of one whose number is equal modulo TOKEN_LIMIT: a copy
- * that is still made is over in a moment, while this thread's own, which it jumped out of, never will be.
- */
-static bool is_kept(const struct ring_put *put)
-{
-    enum { PAUSES = 10000 };
-    const struct timespec pause = {.tv_nsec = 100000};
-    const uint64_t *slot = ring_slot_at(put->ring, ring_slot_of(put->head));
-    if (has_twin(put->token)) {
-        for (int i = 0; i < PAUSES && is_reserved(ring_load(slot), put->token); i++) {
-            sys.sleep(&pause);
-        }
-    }
-    return is_reserved(ring_load(slot), put->token);
-}
-
-/* Whether the slot that a thread was about to reserve is its own, and it has not got as far as to commit it. */
-static bool has_reserved(const struct ring_put *put)
+/* Whether the slot that a thread was about to reserve is that of one with its few bits, and not committed yet. */
+static bool is_reserved(const struct ring_put *put)
 {
     const struct ring *ring = put->ring;
     uint64_t tail = ring_load(&ring->page->tail);
@@ -246,7 +224,26 @@ static bool has_reserved(const struct ring_put *put)
     uint64_t slot = ring_load(ring_slot_at(ring, mine));
     bool is_last = ring_slots_between(mine, ring_slot_of(head)) == 1;
     bool mine_or_twin = slot == SLOT_RESERVED && is_last && ring_token_of(head) == put->token;
-    return (mine_or_twin || slot == ring_owned_by(put->token)) && is_kept(put);
+    return mine_or_twin || slot == ring_owned_by(put->token);
+}
+
+/*
+ * What looks like this thread's own reservation may be that of one whose number is equal modulo TOKEN_LIMIT: a copy
+ * that is still made is over in a moment, and may be taken out in another, while this thread's own, which it jumped out
+ * of, never will be.
+ */
+static bool has_reserved(const struct ring_put *put)
+{
+    enum { PAUSES = 10000 };
+    const struct timespec pause = {.tv_nsec = 100000};
+    bool reserved = is_reserved(put);
+    if (reserved && has_twin(put->token)) {
+        for (int i = 0; i < PAUSES && reserved; i++) {
+            sys.sleep(&pause);
+            reserved = is_reserved(put);
+        }
+    }
+    return reserved;
 }
 
 void ring_abandon(struct ring_put **chain)

@@ -106,6 +106,64 @@ static void so_are_those_of_which_one_descriptor_is_left(void **state)
     assert_int_equal(rings(), 0);
 }
 
+static void write_batch_by(struct writer *writer)
+{
+    struct log *log = scene.writer->log;
+    temporary_must(guard_enter() && log_lock(log) == 0, "batch");
+    int error = log_async_drain(log, writer, &log->async->own, DRAIN_BATCH, true);
+    log_unlock(log);
+    guard_leave();
+    require(error == 0, "a batch was not written");
+}
+
+/* The first half of the last line by one descriptor; then the thread would take another one. */
+static void write_a_line_in_two_batches(void)
+{
+    scene.rule.policy.max_bytes = 5 * LINE_LENGTH + LINE_LENGTH / 2;
+    async_begin();
+    int second = open(scene.path.text, O_WRONLY | O_APPEND | O_CLOEXEC);
+    require(scene_attach_descriptor(&scene, second) != NULL, "not attached");
+    require(scene_write_lines(&scene, 1, 5) && scene_append(scene.writer, "line 00000", HOLD_REST) == 10, "not taken");
+    write_batch_by(scene.writer);
+    require(scene_append(scene.writer, "6 .......\n", HOLD_REST) == 10, "not taken");
+    write_batch_by(NULL);
+    require(live_lines() == 6, "rotated in the midst of a line");
+    leave();
+}
+
+static void no_batch_rotates_in_the_midst_of_a_line_of_the_one_before(void **state)
+{
+    (void)state;
+    assert_int_equal(async_run(write_a_line_in_two_batches), 0);
+    assert_true(history_holds(scene.directory, 6, 0));
+}
+
+/* The kernel takes a byte of what it is given, and does not say why. */
+static ssize_t write_a_byte(int fd, const struct iovec *vector, int count)
+{
+    const struct iovec first = {.iov_base = vector[0].iov_base, .iov_len = 1};
+    return fd == scene.fd ? sys_real.writev(fd, &first, 1) : sys_real.writev(fd, vector, count);
+}
+
+static void write_what_is_cut_off(void)
+{
+    async_begin();
+    require(scene_write_lines(&scene, 1, 5), "a line was not taken");
+    sys.writev = write_a_byte;
+    require(empty() != 0 && live_lines() == 0, "written though it was not");
+    sys.writev = sys_real.writev;
+    require(empty() == 0 && live_lines() == 5, "not written");
+    leave();
+}
+
+static void a_batch_of_which_nothing_was_written_is_written_later(void **state)
+{
+    (void)state;
+    assert_int_equal(async_run(write_what_is_cut_off), 0);
+    assert_true(history_holds(scene.directory, 5, 0));
+    assert_int_equal(rings(), 0);
+}
+
 static bool takes_aside(void)
 {
     const struct iovec line = {.iov_base = "line 000001 .......\n", .iov_len = LINE_LENGTH};
@@ -297,6 +355,8 @@ int main(void)
         TEST(a_buffer_that_was_removed_before_it_was_locked_is_made_anew),
         TEST(lines_whose_descriptor_is_gone_are_written_by_another),
         TEST(so_are_those_of_which_one_descriptor_is_left),
+        TEST(no_batch_rotates_in_the_midst_of_a_line_of_the_one_before),
+        TEST(a_batch_of_which_nothing_was_written_is_written_later),
         TEST(a_handlers_line_does_not_go_into_a_buffer_that_is_not_there),
         TEST(a_line_that_never_comes_is_waited_for_once_and_the_others_are_written),
         TEST(the_first_line_and_many_wake_the_thread),

@@ -303,6 +303,7 @@ static struct twin {
     atomic_uint id;
     struct ring_put put;
     atomic_bool reserved;
+    bool takes; /* it takes out at once what it has put in */
 } twin;
 
 static void *reserve_and_commit(void *unused)
@@ -314,16 +315,20 @@ static void *reserve_and_commit(void *unused)
     nanosleep(&moment, NULL);
     memcpy(twin.ring->data, "two\n", 4);
     ring_store(ring_slot_at(twin.ring, ring_slot_of(twin.put.head)), ring_make_slot(0, 4, true, SLOT_COMMITTED));
+    if (twin.takes) {
+        bool waits;
+        assert_string_equal(take(twin.ring, false, &waits), "two\n");
+    }
     return unused;
 }
 
-static void who_jumps_away_takes_nothing_of_one_whose_number_ends_alike(void **state)
+static struct fixture jump_beside_twin(bool takes)
 {
     pthread_t thread;
-    bool waits;
-    (void)state;
     struct fixture fixture = fixture_make(1);
+    atomic_store(&twin.reserved, false);
     twin.ring = &fixture.ring;
+    twin.takes = takes;
     struct ring_put stopped = {.ring = &fixture.ring, .head = fixture.ring.page->head, .length = 4};
     assert_int_equal(pthread_create(&thread, NULL, reserve_and_commit, NULL), 0);
     while (!atomic_load(&twin.reserved)) {
@@ -334,7 +339,23 @@ static void who_jumps_away_takes_nothing_of_one_whose_number_ends_alike(void **s
     ring_abandon(&chain);
     ring_tidy(&fixture.ring);
     pthread_join(thread, NULL);
+    return fixture;
+}
+
+static void who_jumps_away_takes_nothing_of_one_whose_number_ends_alike(void **state)
+{
+    bool waits;
+    (void)state;
+    struct fixture fixture = jump_beside_twin(false);
     assert_string_equal(take(&fixture.ring, false, &waits), "two\n");
+    free(fixture.memory);
+}
+
+static void nor_gives_up_a_slot_that_was_taken_out_meanwhile(void **state)
+{
+    (void)state;
+    struct fixture fixture = jump_beside_twin(true);
+    assert_int_equal(ring_load(ring_slot_at(&fixture.ring, 0)), SLOT_RESERVED);
     free(fixture.memory);
 }
 
@@ -705,6 +726,7 @@ int main(void)
         cmocka_unit_test(what_was_given_up_behind_the_end_is_not_waited_for),
         cmocka_unit_test(who_jumps_away_before_reserving_takes_nothing_of_others),
         cmocka_unit_test(who_jumps_away_takes_nothing_of_one_whose_number_ends_alike),
+        cmocka_unit_test(nor_gives_up_a_slot_that_was_taken_out_meanwhile),
         cmocka_unit_test(runs_are_cut_between_records_that_end_lines),
         cmocka_unit_test(what_of_a_batch_is_written_is_taken_out_once),
         cmocka_unit_test(a_dead_process_that_had_written_a_batch_is_believed),
