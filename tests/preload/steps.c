@@ -1,22 +1,35 @@
 /*
  * Writes that a signal handler interrupts behind one instruction after the other: its lines and the program's come out
- * whole, once and in order, and nothing is left locked.
+ * whole, once and in order; and if it jumps out of them, nothing is left locked.
  *
  * The program is stepped by its parent (ptrace). STEPS_PASSES writes are gone through, in each of which the handler
  * runs at every APART-th step; with as many passes as that, behind every instruction.
  */
 #include "crowd.h"
 
+#include <setjmp.h>
 #include <sys/ptrace.h>
 
 #define BYTES "app.log,max_bytes=400"
 
-enum { APART = 97, PASSES = 5, PHASE = 37 /* has no divisor in common with APART */ };
+enum { APART = 97, PASSES = 5, PHASE = 37 /* has no divisor in common with APART */, STEPS = 1300 };
 
 static int passes(void)
 {
     const char *wanted = getenv("STEPS_PASSES");
     return wanted == NULL ? PASSES : atoi(wanted);
+}
+
+/* As many steps as a write may have, so many apart. */
+static int jumps_apart(void)
+{
+    int apart = 2 * APART * PASSES / passes();
+    return apart > 0 ? apart : 1;
+}
+
+static int jumps(void)
+{
+    return STEPS / jumps_apart();
 }
 
 static int log_fd;
@@ -26,6 +39,13 @@ static volatile sig_atomic_t handled;
 static void tell(void)
 {
     raw_syscall(SYS_tgkill, raw_syscall(SYS_getpid), raw_syscall(SYS_gettid), SIGUSR2);
+}
+
+static void begin_stops(void)
+{
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
+        test_fail(__LINE__, "ptrace: errno %d", errno);
+    }
 }
 
 static void handler_writes(int signal)
@@ -45,9 +65,7 @@ static void write_in_steps(void)
     char line[64];
     log_fd = open_log("app.log");
     signal(SIGUSR1, handler_writes);
-    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
-        test_fail(__LINE__, "ptrace: errno %d", errno);
-    }
+    begin_stops();
     for (int i = 0; i < passes(); i++) {
         int length = snprintf(line, sizeof line, "writer %02d line %06d of some length\n", 0, i);
         tell();
@@ -58,8 +76,45 @@ static void write_in_steps(void)
     }
 }
 
+/* Of the lines with even numbers one may be missing if the handler jumped out of its write. */
+static sigjmp_buf place;
+static volatile bool *jumped;
+static volatile bool writing;
+
+static void handler_jumps(int signal)
+{
+    (void)signal;
+    if (writing) { /* or the end of it is being told */
+        writing = false;
+        siglongjmp(place, 1);
+    }
+}
+
+static void write_and_jump(void)
+{
+    char line[64];
+    volatile int number;
+    log_fd = open_log("app.log");
+    signal(SIGUSR1, handler_jumps);
+    begin_stops();
+    for (number = 0; number < 2 * jumps(); number += 2) {
+        int length = snprintf(line, sizeof line, "writer %02d line %06d of some length\n", 0, number);
+        if (sigsetjmp(place, 1) == 0) {
+            tell();
+            writing = true;
+            ssize_t written = write(log_fd, line, (size_t)length);
+            writing = false;
+            CHECK_EQUAL(written, length);
+        } else {
+            jumped[number] = true;
+        }
+        tell();
+        CHECK(write_numbered(log_fd, 0, number + 1));
+    }
+}
+
 /* What it stopped for, or 0: it has ended. */
-static int next_stop(pid_t child, int request, int signal, int *status)
+static int next_stop(pid_t child, enum __ptrace_request request, int signal, int *status)
 {
     if (ptrace(request, child, NULL, (void *)(uintptr_t)signal) != 0 || waitpid(child, status, 0) != child) {
         return 0;
@@ -91,18 +146,25 @@ static int step_through(pid_t child, int phase, int *status)
     return steps;
 }
 
+/* A program that has come to its first stop. */
+static pid_t start_stepped(void (*body)(void), int *status)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        body();
+        exit(test_failures);
+    }
+    CHECK(waitpid(child, status, 0) == child && WIFSTOPPED(*status));
+    ptrace(PTRACE_SETOPTIONS, child, NULL, (void *)(uintptr_t)PTRACE_O_EXITKILL); /* it does not stay behind */
+    return child;
+}
+
 static void handlers_at_every_step(void)
 {
     int status = 0;
     int steps = 0;
     share_counters();
-    pid_t child = fork();
-    if (child == 0) {
-        write_in_steps();
-        exit(test_failures);
-    }
-    CHECK(waitpid(child, &status, 0) == child && WIFSTOPPED(status));
-    ptrace(PTRACE_SETOPTIONS, child, NULL, (void *)(uintptr_t)PTRACE_O_EXITKILL); /* it does not stay behind */
+    pid_t child = start_stepped(write_in_steps, &status);
     for (int i = 0; i < passes() && WIFSTOPPED(status); i++) {
         steps += step_through(child, i * PHASE % APART, &status);
         next_stop(child, PTRACE_CONT, 0, &status);
@@ -114,12 +176,58 @@ static void handlers_at_every_step(void)
     check_account(2, 0);
 }
 
+/* Stops behind the write, out of which it jumps at that step if it has so many. */
+static void jump_out_at(pid_t child, int at, int *status)
+{
+    int stop = next_stop(child, PTRACE_SINGLESTEP, 0, status);
+    for (int step = 0; stop == SIGTRAP; step++) {
+        stop = step == at ? run_handler(child, status) : next_stop(child, PTRACE_SINGLESTEP, 0, status);
+    }
+    CHECK_EQUAL(stop, SIGUSR2);
+}
+
+static void check_numbers(void)
+{
+    int next = 0;
+    for (char *line = history("app.log"); *line != '\0'; line = strchr(line, '\n') + 1) {
+        int number, length = 0;
+        bool whole = sscanf(line, "writer 00 line %6d of some length%n", &number, &length) == 1 && line[length] == '\n';
+        next += whole && number == next + 1 && jumped[next];
+        if (!whole || number != next++) {
+            test_fail(__LINE__, "instead of %d: \"%.60s\"", next - 1, line);
+            return;
+        }
+    }
+    CHECK_EQUAL(next, 2 * jumps());
+}
+
+static void jumps_at_every_step(void)
+{
+    int status = 0;
+    share_counters();
+    jumped = mmap(NULL, 2 * STEPS * sizeof *jumped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    double begun = raw_seconds();
+    pid_t child = start_stepped(write_and_jump, &status);
+    for (int i = 0; i < jumps() && WIFSTOPPED(status); i++) {
+        jump_out_at(child, i * jumps_apart(), &status);
+        next_stop(child, PTRACE_CONT, 0, &status);
+    }
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(raw_seconds() - begun < STALLED || passes() > PASSES);
+    CHECK(memchr((const void *)(uintptr_t)jumped, true, 2 * STEPS) != NULL);
+    check_numbers();
+    CHECK_EQUAL(messages("mplogshim"), 0); /* no lock was waited for in vain */
+}
+
 int main(int count, char **arguments)
 {
     static const struct test tests[] = {
         {"a_handler_at_every_step_of_a_write", BYTES, handlers_at_every_step, NULL, NULL},
         {"a_handler_at_every_step_with_lock_rotate", BYTES ",lock=rotate", handlers_at_every_step, NULL, NULL},
         {"a_handler_at_every_step_with_async", BYTES ",async=1", handlers_at_every_step, NULL, NULL},
+        {"a_jump_out_of_every_step_of_a_write", BYTES, jumps_at_every_step, NULL, NULL},
+        {"a_jump_out_of_every_step_with_lock_rotate", BYTES ",lock=rotate", jumps_at_every_step, NULL, NULL},
+        {"a_jump_out_of_every_step_with_async", BYTES ",async=1", jumps_at_every_step, NULL, NULL},
     };
     return test_main(count, arguments, tests, TEST_COUNT(tests));
 }
