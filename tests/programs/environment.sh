@@ -51,13 +51,14 @@ END
     rotates_under env LD_AUDIT="$work/auditor.so"
 }
 
-# As sudo, su - and cron do it: what is started so has no library, and what it inherits goes on appending.
+# As sudo, su - and cron do it: what is started so has no library, and what it inherits goes on appending. A stream of
+# its own would be flushed in the middle of lines, into those of others.
 what_is_started_with_another_environment_loses_nothing() {
     new_log max_bytes=2K,compress=gzip
     start_redirected bash -c 'for ((n = 1; n <= 100; n++)); do echo "w=1 n=$n end"; done
         env -i "$1" write - 2 100
-        env -u LD_PRELOAD "$1" fprintf "$2" 3 100
-        env -u MPLOGSHIM_LOGS "$1" puts - 4 100
+        env -u LD_PRELOAD "$1" --buffering line fprintf "$2" 3 100
+        env -u MPLOGSHIM_LOGS "$1" --buffering line puts - 4 100
         for ((n = 101; n <= 200; n++)); do echo "w=1 n=$n end"; done' - "$writer" "$log"
     start "$writer" write "$log" 5 300
     finish
