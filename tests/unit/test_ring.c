@@ -303,8 +303,9 @@ static struct twin {
     atomic_uint id;
     struct ring_put put;
     atomic_bool reserved;
-    bool takes; /* it takes out at once what it has put in */
-} twin;
+    bool takes;              /* it takes out at once what it has put in */
+    pthread_mutex_t takeout; /* as a log's lock: one at a time takes out */
+} twin = {.takeout = PTHREAD_MUTEX_INITIALIZER};
 
 static void *reserve_and_commit(void *unused)
 {
@@ -317,7 +318,9 @@ static void *reserve_and_commit(void *unused)
     ring_store(ring_slot_at(twin.ring, ring_slot_of(twin.put.head)), ring_make_slot(0, 4, true, SLOT_COMMITTED));
     if (twin.takes) {
         bool waits;
+        pthread_mutex_lock(&twin.takeout);
         assert_string_equal(take(twin.ring, false, &waits), "two\n");
+        pthread_mutex_unlock(&twin.takeout);
     }
     return unused;
 }
@@ -337,7 +340,9 @@ static struct fixture jump_beside_twin(bool takes)
     stopped.token = twin.id % TOKEN_LIMIT;
     struct ring_put *chain = &stopped;
     ring_abandon(&chain);
+    pthread_mutex_lock(&twin.takeout);
     ring_tidy(&fixture.ring);
+    pthread_mutex_unlock(&twin.takeout);
     pthread_join(thread, NULL);
     return fixture;
 }
