@@ -41,6 +41,9 @@
 /* Held exclusively by the helper of this log while it lives; by its keeper. */
 #define MPLOGSHIM_LOCK_HELPER 3
 #define MPLOGSHIM_LOCK_KEEPER 4
+/* Held shared by who has tried in vain to lock MPLOGSHIM_LOCK_WRITE: a process whose threads hand that on gives it back
+ * after each write. */
+#define MPLOGSHIM_LOCK_WAITING 5
 
 /*
  * Hidden names: ".app.log.lock", and ".app.log.GGGGGGGGGGGGGGGG.BEGUN.pending" for an archive that has no final name

@@ -124,9 +124,13 @@ void guard_abandon_for_jump(const void *target)
 /*
  * The word is the owner's thread id, with the highest bit when somebody may be waiting, as in the kernel's own
  * convention for robust futexes: taking it and saying who took it is one step, so that a thread which jumps away at
- * any moment knows what it leaves behind.
+ * any moment knows what it leaves behind. The next bit: a waiting thread was woken, and has not come yet; it is set
+ * before the waking, and cleared by whoever comes, whether there is something for it or not.
  */
 #define WAITERS 0x80000000u
+#define COMING  0x40000000u
+#define OWNER   GUARD_MUTEX_OWNER
+_Static_assert(OWNER == ~(WAITERS | COMING), "all that is not the owner says that somebody waits");
 
 uint32_t guard_thread_id(void)
 {
@@ -136,12 +140,19 @@ uint32_t guard_thread_id(void)
     return guard_thread.id;
 }
 
+static bool exchange(uint32_t *mutex, uint32_t *value, uint32_t next)
+{
+    return __atomic_compare_exchange_n(mutex, value, next, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* Now and then who waits looks for itself: who was to wake it may have jumped away, or have been stopped. */
 static bool wait_for(uint32_t *mutex, uint32_t value, int64_t left)
 {
+    const int64_t longest = 50000000;
     if (left <= 0) {
         return false;
     }
-    const struct timespec wait = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+    const struct timespec wait = {.tv_nsec = left < longest ? left : longest};
     sys.futex(mutex, FUTEX_WAIT, value, &wait);
     return true;
 }
@@ -154,19 +165,20 @@ bool guard_mutex_lock(uint32_t *mutex, uint64_t timeout_ns)
         return true;
     }
     int64_t deadline = timeout_ns == 0 ? 0 : sys_now(CLOCK_MONOTONIC) + (int64_t)timeout_ns;
+    bool waited = false; /* from then on others may wait that nobody else knows of */
     for (;;) {
-        if (value == 0) {
-            if (__atomic_compare_exchange_n(mutex, &value, mine | WAITERS, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        if ((value & OWNER) == 0) {
+            if (exchange(mutex, &value, mine | (waited ? WAITERS : value))) {
                 return true;
             }
             continue;
         }
-        uint32_t waited = value | WAITERS;
-        if (value != waited &&
-            !__atomic_compare_exchange_n(mutex, &value, waited, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        uint32_t owned = (value & OWNER) | WAITERS;
+        if (value != owned && !exchange(mutex, &value, owned)) {
             continue;
         }
-        if (!wait_for(mutex, waited, timeout_ns == 0 ? 1000000000 : deadline - sys_now(CLOCK_MONOTONIC))) {
+        waited = true;
+        if (!wait_for(mutex, owned, timeout_ns == 0 ? INT64_MAX : deadline - sys_now(CLOCK_MONOTONIC))) {
             return false;
         }
         value = __atomic_load_n(mutex, __ATOMIC_RELAXED);
@@ -180,7 +192,33 @@ void guard_mutex_unlock(uint32_t *mutex)
     }
 }
 
+bool guard_mutex_hand_on(uint32_t *mutex)
+{
+    uint32_t value = __atomic_load_n(mutex, __ATOMIC_RELAXED);
+    do {
+        if ((value & ~OWNER) == 0) {
+            return false;
+        }
+    } while (!exchange(mutex, &value, COMING));
+    return (value & COMING) != 0 || sys.futex(mutex, FUTEX_WAKE, 1, NULL) > 0 || !guard_mutex_come_no_more(mutex);
+}
+
+bool guard_mutex_come_no_more(uint32_t *mutex)
+{
+    uint32_t mine = guard_thread_id();
+    uint32_t value = __atomic_load_n(mutex, __ATOMIC_RELAXED);
+    for (;;) {
+        bool is_free = (value & OWNER) == 0;
+        if (!is_free && (value & COMING) == 0) {
+            return false;
+        }
+        if (exchange(mutex, &value, is_free ? mine | WAITERS : (value & OWNER) | WAITERS)) {
+            return is_free;
+        }
+    }
+}
+
 bool guard_mutex_is_mine(const uint32_t *mutex)
 {
-    return (__atomic_load_n(mutex, __ATOMIC_RELAXED) & ~WAITERS) == guard_thread_id();
+    return (__atomic_load_n(mutex, __ATOMIC_RELAXED) & OWNER) == guard_thread_id();
 }

@@ -109,6 +109,26 @@ static inline __attribute__((always_inline)) void guard_leave(void)
 bool guard_mutex_lock(uint32_t *mutex, uint64_t timeout_ns);
 void guard_mutex_unlock(uint32_t *mutex);
 
+/*
+ * The owner gives it to whoever waits, together with something that the next owner will find held. False: nobody is
+ * about to come, and the caller still has it. True also while one that was woken before has not come yet: nobody is
+ * woken then, and until it comes any thread may take it.
+ */
+bool guard_mutex_hand_on(uint32_t *mutex);
+
+/* For its owner: whether somebody seems to wait for it, or to be on its way. In its caller, as every write asks. */
+#define GUARD_MUTEX_OWNER 0x3fffffffu
+static inline bool guard_mutex_is_awaited(const uint32_t *mutex)
+{
+    return (__atomic_load_n(mutex, __ATOMIC_RELAXED) & ~GUARD_MUTEX_OWNER) != 0;
+}
+
+/*
+ * A thread that jumped away from waiting for it or from handing it on comes no more. True: nobody had it, and now this
+ * thread does, to give back what is held with it.
+ */
+bool guard_mutex_come_no_more(uint32_t *mutex);
+
 /* This thread's number. */
 uint32_t guard_thread_id(void);
 

@@ -195,7 +195,7 @@ static int64_t longest_pause(uint64_t timeout_ns, int64_t waited)
 
 /*
  * F_SETLK with sleeps that double from 20 microseconds on: under contention as fast as F_SETLKW, and it can keep a
- * deadline.
+ * deadline. Who finds the writers' lock taken a second time says that it waits, for processes whose threads hand it on.
  */
 int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout_ns)
 {
@@ -205,17 +205,26 @@ int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout
     }
     int64_t begun = sys_now(CLOCK_MONOTONIC);
     int64_t pause = 20000;
+    bool told = byte != MPLOGSHIM_LOCK_WRITE;
     while (is_busy(error)) {
         int64_t waited = sys_now(CLOCK_MONOTONIC) - begun;
         int64_t longest = longest_pause(timeout_ns, waited);
         int64_t left = timeout_ns == 0 ? INT64_MAX : (int64_t)timeout_ns - waited;
         if (left <= 0) {
-            return -ETIMEDOUT;
+            error = -ETIMEDOUT;
+            break;
         }
         const struct timespec next = {.tv_sec = 0, .tv_nsec = pause < left ? pause : left};
         sys.sleep(&next);
-        pause = 2 * pause < longest ? 2 * pause : longest;
         error = set_lock(lockfile, byte, F_WRLCK);
+        if (is_busy(error) && !told) {
+            set_lock(lockfile, MPLOGSHIM_LOCK_WAITING, F_RDLCK);
+            told = true;
+        }
+        pause = 2 * pause < longest ? 2 * pause : longest;
+    }
+    if (told && byte == MPLOGSHIM_LOCK_WRITE) {
+        set_lock(lockfile, MPLOGSHIM_LOCK_WAITING, F_UNLCK);
     }
     return error;
 }
@@ -229,6 +238,11 @@ bool lockfile_is_held(const struct lockfile *lockfile, int byte)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
     return sys.fcntl(lockfile->fd, F_GETLK, (long)&lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+bool lockfile_is_awaited(const struct lockfile *lockfile)
+{
+    return lockfile_is_held(lockfile, MPLOGSHIM_LOCK_WAITING);
 }
 
 /*

@@ -11,6 +11,15 @@
 int log_lock(struct log *log);
 void log_unlock(struct log *log);
 
+/* The same for a write, which may find the lock between processes held (log->locked) by the thread before it. */
+int log_lock_to_write(struct log *log);
+
+/*
+ * Of who has written `length` bytes under both locks, while another thread of this process waits: whether the lock
+ * between processes stays for that one, because no other process waits. log_unlock then gives it to the thread.
+ */
+bool log_hands_on(struct log *log, size_t length);
+
 /* With the lock between threads held: what is held of unfinished lines is written out. */
 void log_release_locked(struct log *log);
 

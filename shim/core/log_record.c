@@ -4,6 +4,7 @@
  */
 #include "log_record.h"
 
+#include "guard.h"
 #include "line.h"
 #include "log_async.h"
 #include "log_lockless.h"
@@ -281,8 +282,9 @@ static bool may_write_at_once(const struct log *log, const struct writer *writer
  * The most of all writes: the generation is the same, and there is room. All system calls of it are made from here
  * (sys_hot.h). Anything else is left to the long way, which begins where this has ended: the lock may be held.
  *
- * The lock is given back up to the end of the file, which needs no memory in the kernel, unlike that of one byte (100
- * ns, and it could fail). A process that writes holds no other. A server of files may know only what was locked.
+ * The lock stays for another thread of the process that waits (log_hands_on). Else it is given back up to the end of
+ * the file, which needs no memory in the kernel, unlike that of one byte (100 ns, and it could fail). A process that
+ * writes holds no other. A server of files may know only what was locked.
  */
 static SYS_HOT size_t write_at_once(struct log *log, struct writer *writer, struct record *record)
 {
@@ -290,13 +292,19 @@ static SYS_HOT size_t write_at_once(struct log *log, struct writer *writer, stru
     if (!may_write_at_once(log, writer, record)) {
         return 0;
     }
-    sys_hot_steady();
-    if (sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock) == 0) {
-        log->locked = true;
-    } else if (log_lock_file(log) != 0 || !may_write_at_once(log, writer, record)) {
-        return 0; /* much may be different after a wait */
+    if (__builtin_expect(!log->locked, 1)) { /* else it was handed on */
+        sys_hot_steady();
+        if (sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock) == 0) {
+            log->locked = true;
+            log->held_for = 0;
+        } else if (log_lock_file(log) != 0 || !may_write_at_once(log, writer, record)) {
+            return 0; /* much may be different after a wait */
+        }
     }
     if (sys_hot_lseek(log->lock.fd, 0, SEEK_END) != MPLOGSHIM_PAGE_SIZE + writer->generation) {
+        if (log->held_for > 0) {
+            log_unlock_file(log); /* nobody rotated meanwhile: something has become of the lock file */
+        }
         return 0;
     }
     off_t size = sys_hot_lseek(writer->fd, 0, SEEK_END);
@@ -307,13 +315,15 @@ static SYS_HOT size_t write_at_once(struct log *log, struct writer *writer, stru
         lockfile_announce(&log->lock, writer->generation, size, (int64_t)record->length, 0);
     }
     ssize_t written = sys_hot_writev(writer->fd, record->vector, record->count);
-    lock.l_type = F_UNLCK;
-    lock.l_len = 0;
-    if (sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock) != 0) {
-        lockfile_release(&log->lock, MPLOGSHIM_LOCK_WRITE);
+    if (!guard_mutex_is_awaited(&log->mutex) || !log_hands_on(log, record->length)) {
+        lock.l_type = F_UNLCK;
+        lock.l_len = 0;
+        if (sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock) != 0) {
+            lockfile_release(&log->lock, MPLOGSHIM_LOCK_WRITE);
+        }
+        log->locked = false;
     }
     sys_hot_steady();
-    log->locked = false;
     record->error = written < 0 ? (int)written : written == 0 ? -ENOSPC : 0;
     record->cut = written > 0 && (size_t)written < record->length && (size_t)written > record->held;
     return written < 0 ? 0 : (size_t)written;

@@ -310,6 +310,7 @@ void log_detach(struct writer *writer)
     if (log == NULL || !guard_mutex_lock(&log->mutex, log->rule->lock_timeout_ns)) {
         return; /* it stays where it is: it is proved before it is touched, and its number is known no more */
     }
+    log_unlock_file(log); /* handed on */
     bool mine = writer->log == log;
     if (mine) {
         unlink_writer(log, writer);
@@ -385,6 +386,7 @@ void log_pause(void)
     log_helper_keep_off(SECOND);
     for (size_t i = 0; i < log_count; i++) {
         if (guard_mutex_lock(&logs[i]->mutex, SECOND)) {
+            log_unlock_file(logs[i]); /* handed on */
             log_release_locked(logs[i]);
         }
     }

@@ -182,7 +182,7 @@ static __attribute__((noinline)) ssize_t write_as_writer(struct log *log, struct
 {
     bool early = log->async != NULL; /* a handler that finds the buffer full could not wait for this thread */
     uint64_t before = early ? sys_signals_defer() : 0;
-    if (log_lock(log) != 0) {
+    if (log_lock_to_write(log) != 0) {
         if (early) {
             sys_signals_resume(before);
         }

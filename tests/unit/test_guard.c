@@ -239,6 +239,8 @@ static void one_thread_at_a_time_has_the_lock(void **state)
 }
 
 static int64_t now;
+static int woken;
+static int fake_wakes;
 
 static int fake_clock(clockid_t clock, struct timespec *time)
 {
@@ -255,7 +257,8 @@ static int fake_futex(uint32_t *word, int operation, uint32_t value, const struc
         now += (timeout->tv_sec * 1000000000 + timeout->tv_nsec + 1) / 2;
         return -EINTR;
     }
-    return 0;
+    fake_wakes++;
+    return woken;
 }
 
 static void lock_that_is_held_is_waited_for_as_long_as_asked(void **state)
@@ -314,6 +317,144 @@ static void waiting_thread_is_woken(void **state)
     assert_int_equal(handover.mutex, 0);
 }
 
+static void lock_is_handed_on_only_to_who_comes(void **state)
+{
+    pthread_t thread;
+    bool locked = false;
+    (void)state;
+    handover.waiting = false;
+    sys.futex = noted_futex;
+    assert_true(guard_mutex_lock(&handover.mutex, 0));
+    assert_false(guard_mutex_hand_on(&handover.mutex));
+    assert_true(guard_mutex_is_mine(&handover.mutex));
+    assert_false(guard_mutex_is_awaited(&handover.mutex));
+    assert_int_equal(pthread_create(&thread, NULL, wait_for_lock, &locked), 0);
+    bool handed_on = false;
+    while (!handed_on) { /* it may not sleep yet */
+        handed_on = guard_mutex_is_awaited(&handover.mutex) && guard_mutex_hand_on(&handover.mutex);
+    }
+    pthread_join(thread, NULL);
+    assert_true(locked);
+    assert_int_equal(handover.mutex, 0);
+}
+
+static void who_was_woken_and_found_it_taken_is_woken_again(void **state)
+{
+    uint32_t mutex = 0;
+    (void)state;
+    sys.futex = fake_futex;
+    woken = 1;
+    fake_wakes = 0;
+    assert_true(guard_mutex_lock(&mutex, 1));
+    assert_false(guard_mutex_lock(&mutex, 1));
+    assert_true(guard_mutex_hand_on(&mutex));
+    assert_int_equal(fake_wakes, 1);
+    assert_true(guard_mutex_lock(&mutex, 1));
+    assert_true(guard_mutex_hand_on(&mutex)); /* it is still on its way */
+    assert_int_equal(fake_wakes, 1);
+    assert_true(guard_mutex_lock(&mutex, 1));
+    assert_false(guard_mutex_lock(&mutex, 1));
+    assert_true(guard_mutex_hand_on(&mutex));
+    assert_int_equal(fake_wakes, 2);
+}
+
+static void who_comes_no_more_gives_up_what_was_handed_on(void **state)
+{
+    uint32_t mutex = 0;
+    (void)state;
+    sys.futex = fake_futex; /* wakes somebody who does not come */
+    woken = 1;
+    assert_true(guard_mutex_lock(&mutex, 1));
+    assert_false(guard_mutex_come_no_more(&mutex));
+    assert_false(guard_mutex_lock(&mutex, 1));
+    assert_true(guard_mutex_is_awaited(&mutex));
+    assert_true(guard_mutex_hand_on(&mutex));
+    assert_true(guard_mutex_lock(&mutex, 1)); /* any thread may come in between, and hand it on anew */
+    assert_true(guard_mutex_hand_on(&mutex));
+    assert_true(guard_mutex_come_no_more(&mutex));
+    assert_true(guard_mutex_is_mine(&mutex));
+    woken = 0;
+    assert_false(guard_mutex_hand_on(&mutex));
+    guard_mutex_unlock(&mutex);
+    assert_int_equal(mutex, 0);
+}
+
+/*
+ * Threads that hand on what they hold with the lock, give up after a moment, and jump out of waiting and waking: what
+ * is held is never left with nobody to come for it.
+ */
+enum { HAND_ON_PASSES = 100, HAND_ON_ROUNDS = 50 };
+static uint32_t kept_mutex;
+static bool kept;
+static __thread jmp_buf away;
+static __thread unsigned dice;
+
+static bool luck(unsigned one_in)
+{
+    dice = dice * 1103515245 + 12345;
+    return dice / 65536 % one_in == 0;
+}
+
+static int futex_jumped_out_of(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
+{
+    if (luck(16)) {
+        longjmp(away, 1);
+    }
+    int result = sys_real.futex(word, operation, value, timeout);
+    if (luck(16)) {
+        longjmp(away, 1);
+    }
+    return result;
+}
+
+static void release_kept(void)
+{
+    kept = false;
+    guard_mutex_unlock(&kept_mutex);
+}
+
+static void *hand_on(void *seed)
+{
+    dice = *(unsigned *)seed;
+    for (volatile int i = 0; i < HAND_ON_ROUNDS; i++) {
+        if (setjmp(away) != 0) {
+            if (guard_mutex_is_mine(&kept_mutex) || guard_mutex_come_no_more(&kept_mutex)) {
+                kept = false;
+                __atomic_store_n(&kept_mutex, 0, __ATOMIC_RELEASE);
+                sys_real.futex(&kept_mutex, FUTEX_WAKE, 1, NULL);
+            }
+        } else if (guard_mutex_lock(&kept_mutex, luck(2) ? 50000 : 60000000000)) {
+            kept = true;
+            if (luck(4)) {
+                sched_yield();
+            }
+            if (!guard_mutex_hand_on(&kept_mutex)) {
+                release_kept();
+            }
+        }
+    }
+    return NULL;
+}
+
+static void what_is_handed_on_is_never_left_alone(void **state)
+{
+    (void)state;
+    for (unsigned pass = 0; pass < HAND_ON_PASSES; pass++) {
+        pthread_t threads[THREADS];
+        unsigned seeds[THREADS];
+        sys.futex = futex_jumped_out_of;
+        for (unsigned i = 0; i < THREADS; i++) {
+            seeds[i] = pass * THREADS + i;
+            assert_int_equal(pthread_create(&threads[i], NULL, hand_on, &seeds[i]), 0);
+        }
+        for (int i = 0; i < THREADS; i++) {
+            pthread_join(threads[i], NULL);
+        }
+        assert_false(kept);
+        assert_int_equal(kept_mutex, 0);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
@@ -331,6 +472,10 @@ int main(void)
         TEST(one_thread_at_a_time_has_the_lock),
         TEST(lock_that_is_held_is_waited_for_as_long_as_asked),
         TEST(waiting_thread_is_woken),
+        TEST(lock_is_handed_on_only_to_who_comes),
+        TEST(who_was_woken_and_found_it_taken_is_woken_again),
+        TEST(who_comes_no_more_gives_up_what_was_handed_on),
+        TEST(what_is_handed_on_is_never_left_alone),
     };
     guard_start(forked);
     return cmocka_run_group_tests(tests, NULL, NULL);

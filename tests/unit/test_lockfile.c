@@ -400,6 +400,43 @@ static void short_wait_is_of_many_attempts(void **state)
     let_go(&holder);
 }
 
+/* By another open file: its own locks are no other's. */
+static int watching = -1;
+static bool was_told;
+
+static int sleep_and_look_who_waits(const struct timespec *duration)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WAITING, .l_len = 1};
+    assert_int_equal(fcntl(watching, F_OFD_GETLK, &lock), 0);
+    was_told = lock.l_type != F_UNLCK;
+    assert_true(was_told == (sleeps > 0));
+    sleeps++;
+    return scene_sleep(duration);
+}
+
+static void who_waits_for_writers_says_so(void **state)
+{
+    struct place *place = *state;
+    char name[64];
+    assert_opens(place);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", place->lockfile.fd);
+    watching = open(name, O_RDWR | O_CLOEXEC);
+    struct holder holder = hold(place, MPLOGSHIM_LOCK_WRITE);
+    sys.sleep = sleep_and_look_who_waits;
+    sleeps = 0;
+    assert_int_equal(lockfile_acquire(&place->lockfile, MPLOGSHIM_LOCK_WRITE, 100000000), -ETIMEDOUT);
+    assert_true(was_told);
+    assert_false(lockfile_is_awaited(&place->lockfile)); /* by another process */
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WAITING, .l_len = 1};
+    assert_int_equal(fcntl(watching, F_OFD_GETLK, &lock), 0);
+    assert_int_equal(lock.l_type, F_UNLCK);
+    let_go(&holder);
+    holder = hold(place, MPLOGSHIM_LOCK_WAITING);
+    assert_true(lockfile_is_awaited(&place->lockfile));
+    let_go(&holder);
+    close(watching);
+}
+
 static int fcntl_failures;
 static int fcntl_error;
 
@@ -455,6 +492,7 @@ int main(void)
         TEST(lock_of_another_process_is_waited_for_as_long_as_asked),
         TEST(lock_is_had_when_its_holder_lets_go),
         TEST(short_wait_is_of_many_attempts),
+        TEST(who_waits_for_writers_says_so),
         TEST(interrupted_attempt_is_made_again),
         TEST(file_system_without_locks_is_told_at_once),
     };

@@ -1,8 +1,16 @@
 /* One log in several threads: what one finds at any moment that another is in the middle of something. */
 #include "log_scene.h"
 
+#include "../../include/mplogshim.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
 
 #include <cmocka.h>
 
@@ -110,6 +118,161 @@ static void what_is_written_of_a_record_when_its_number_is_lost_is_not_written_a
     other = -1;
 }
 
+static atomic_int waiting; /* the thread that waits */
+static atomic_int locks;
+
+static int note_wait(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
+{
+    (void)timeout; /* until it is woken */
+    if (operation == FUTEX_WAIT) {
+        waiting = (int)syscall(SYS_gettid);
+    }
+    return sys_real.futex(word, operation, value, NULL);
+}
+
+static bool sleeps(int thread)
+{
+    char name[64];
+    char text[256] = "";
+    snprintf(name, sizeof name, "/proc/self/task/%d/stat", thread);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    return length > 0 && strstr(text, ") S ") != NULL;
+}
+
+static int count_locks(int fd, int command, long argument)
+{
+    const struct flock *lock = (const struct flock *)(intptr_t)argument;
+    locks += command == F_SETLK && lock->l_type == F_WRLCK && lock->l_start == MPLOGSHIM_LOCK_WRITE;
+    return sys_real.fcntl(fd, command, argument);
+}
+
+static uint32_t held_for;
+static bool is_awaited;
+
+static ssize_t write_while_another_waits(int fd, const struct iovec *vector, int count)
+{
+    while (!is_awaited && (waiting == 0 || !sleeps(waiting))) {
+        sched_yield();
+    }
+    is_awaited = true; /* and the other one writes at once */
+    scene.writer->log->held_for += held_for;
+    held_for = 0;
+    return sys_real.writev(fd, vector, count);
+}
+
+static void *write_a_line(void *number)
+{
+    return scene_write(&scene, *(int *)number) == LINE_LENGTH ? number : NULL;
+}
+
+/* Two threads write at the same time, one waiting for the other; how often the lock between processes was taken. */
+static int locks_of_two(int first)
+{
+    pthread_t thread;
+    void *written;
+    int numbers[] = {first, first + 1};
+    waiting = locks = 0;
+    is_awaited = false;
+    sys.futex = note_wait;
+    sys.fcntl = count_locks;
+    sys.writev = write_while_another_waits;
+    assert_int_equal(pthread_create(&thread, NULL, write_a_line, &numbers[1]), 0);
+    assert_non_null(write_a_line(&numbers[0]));
+    pthread_join(thread, &written);
+    assert_non_null(written);
+    return locks;
+}
+
+/* By another open file: nobody's POSIX lock is its own. */
+static bool is_locked_by_anybody(off_t byte)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    const struct temporary_path path = temporary_path(scene.directory, LOCK_NAME);
+    int fd = open(path.text, O_RDWR | O_CLOEXEC);
+    int result = fcntl(fd, F_OFD_GETLK, &lock);
+    close(fd); /* drops this process's locks: only to look whether anything was left */
+    return result != 0 || lock.l_type != F_UNLCK;
+}
+
+static void thread_that_waits_finds_the_file_locked(void **state)
+{
+    (void)state;
+    assert_true(scene_write_lines(&scene, 1, 1));
+    assert_int_equal(locks_of_two(2), 1);
+    assert_false(is_locked_by_anybody(MPLOGSHIM_LOCK_WRITE));
+    assert_null(guard_thread.abandon);
+}
+
+/* A process that says that it waits. */
+static pid_t start_waiting(void)
+{
+    const struct temporary_path path = temporary_path(scene.directory, LOCK_NAME);
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WAITING, .l_len = 1};
+        int fd = open(path.text, O_RDWR | O_CLOEXEC);
+        _exit(fd >= 0 && fcntl(fd, F_SETLK, &lock) == 0 && write(ready[1], "", 1) == 1 && pause() ? 0 : 1);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void file_is_given_back_after_a_while_and_to_others_after_each_write(void **state)
+{
+    enum { MUCH = 1 << 20 };
+    struct log *log = scene.writer->log;
+    (void)state;
+    assert_true(scene_write_lines(&scene, 1, 1));
+    held_for = MUCH;
+    assert_int_equal(locks_of_two(2), 2);
+    assert_int_equal(locks_of_two(4), 1);
+    pid_t child = start_waiting();
+    held_for = MUCH;
+    assert_int_equal(locks_of_two(6), 2);
+    assert_int_equal(locks_of_two(8), 2);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    assert_int_equal(locks_of_two(10), 2);
+    scene_clock.monotonic += 100000000;
+    assert_int_equal(locks_of_two(12), 1);
+    assert_true(log->crowded_until == 0 && !is_locked_by_anybody(MPLOGSHIM_LOCK_WRITE));
+}
+
+static int wait_and_jump(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
+{
+    int result = note_wait(word, operation, value, timeout);
+    if (operation == FUTEX_WAIT) {
+        guard_abandon();
+        pthread_exit(NULL);
+    }
+    return result;
+}
+
+/* As a handler would that comes when the thread was woken. */
+static void who_jumps_away_before_it_takes_the_locks_gives_them_back(void **state)
+{
+    pthread_t thread;
+    int numbers[] = {2, 3};
+    (void)state;
+    assert_true(scene_write_lines(&scene, 1, 1));
+    waiting = 0;
+    is_awaited = false;
+    sys.futex = wait_and_jump;
+    sys.writev = write_while_another_waits;
+    assert_int_equal(pthread_create(&thread, NULL, write_a_line, &numbers[1]), 0);
+    assert_non_null(write_a_line(&numbers[0]));
+    pthread_join(thread, NULL);
+    assert_int_equal(scene.writer->log->mutex, 0);
+    assert_false(is_locked_by_anybody(MPLOGSHIM_LOCK_WRITE));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -117,6 +280,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(log_is_found_at_every_moment_of_a_look_at_its_directory),
         TEST(what_is_written_of_a_record_when_its_number_is_lost_is_not_written_again),
+        TEST(thread_that_waits_finds_the_file_locked),
+        TEST(file_is_given_back_after_a_while_and_to_others_after_each_write),
+        TEST(who_jumps_away_before_it_takes_the_locks_gives_them_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
