@@ -1,7 +1,7 @@
 #!/bin/bash
 # A timer at 10 kHz interrupts a writing program at every moment, with a handler that writes, forks, ends the process or
-# jumps: SIGNALS_SECONDS for each test (default: 1). What was acknowledged is there, once and whole, and nobody waits
-# for a lock that was left behind.
+# jumps: SIGNALS_SECONDS for each test (default: 1), more on a busy machine. What was acknowledged is there, once and
+# whole, and nobody waits for a lock that was left behind.
 source "$(dirname "$0")/../account/lib.sh"
 export MPLOGSHIM_LOCK_TIMEOUT=10s # a jump between giving the lock back and waking who waits for it costs that
 interrupted=$build/tests/interrupted
