@@ -280,11 +280,19 @@ int descriptor_release(int fd)
     return error == -ESTALE ? 0 : error;
 }
 
+/*
+ * Asked before the guard, where a fork child that was made without telling (_Fork, a raw clone) finds out what it is:
+ * it has neither the memory of the buffer nor anything in it.
+ */
+static bool buffer_holds(const struct log *log)
+{
+    return log != NULL && *guard_same_process != 0 && log_async_holds(log);
+}
+
 bool descriptor_waits(int fd)
 {
-    const struct writer *writer = descriptor_writer(fd);
-    const struct log *log = writer == NULL ? NULL : writer->log;
-    return log != NULL && log_async_holds(log);
+    const struct writer *writer = log_async_used && descriptor_managed(fd) ? descriptor_writer(fd) : NULL;
+    return writer != NULL && buffer_holds(writer->log);
 }
 
 void descriptor_drain(int fd)
@@ -292,7 +300,7 @@ void descriptor_drain(int fd)
     struct rare rare;
     const struct writer *writer = descriptor_writer(fd);
     struct log *log = writer == NULL ? NULL : writer->log;
-    if (log != NULL && log_async_holds(log) && rare_enter(&rare)) {
+    if (buffer_holds(log) && rare_enter(&rare)) {
         log_async_empty(log);
         rare_leave(&rare);
     }

@@ -151,6 +151,14 @@ static void by_fstat(int fd)
     CHECK_EQUAL(status.st_size, 8);
 }
 
+static void by_fstat_of_an_unknown_one(int fd)
+{
+    (void)fd;
+    int inherited = raw_open("app.log", O_WRONLY | O_APPEND);
+    by_fstat(inherited);
+    close(inherited);
+}
+
 static void by_lseek(int fd)
 {
     CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 8);
@@ -191,9 +199,10 @@ static void by_a_large_record(int fd)
 static void emptied(void)
 {
     static void (*const ways[])(int fd) = {
-        by_fsync,     by_fdatasync,         by_close,          by_dup2,  by_close_range, by_fork,
-        by_clone,     by_system_call_clone, by_system,         by_fstat, by_lseek,       by_read,
-        by_ftruncate, by_backtrace,         by_a_large_record,
+        by_fsync,       by_fdatasync, by_close,          by_dup2,
+        by_close_range, by_fork,      by_clone,          by_system_call_clone,
+        by_system,      by_fstat,     by_lseek,          by_read,
+        by_ftruncate,   by_backtrace, by_a_large_record, by_fstat_of_an_unknown_one,
     };
     for (size_t i = 0; i < TEST_COUNT(ways); i++) {
         int fd = waiting();
@@ -202,6 +211,51 @@ static void emptied(void)
         if (!is_written()) {
             test_fail(__LINE__, "way %zu: \"%.100s\"", i, content("app.log"));
         }
+        close(fd);
+        CHECK_EQUAL(unlink("app.log"), 0);
+    }
+    CHECK_EQUAL(messages("mplogshim"), 0);
+}
+
+static pid_t made_by_fork(void)
+{
+    return fork();
+}
+
+static pid_t made_by_fork_without_handlers(void)
+{
+    pid_t _Fork(void);
+    return _Fork();
+}
+
+static pid_t made_by_system_call(void)
+{
+    return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+}
+
+static pid_t made_unheard(void)
+{
+    return (pid_t)raw_syscall(SYS_clone, SIGCHLD);
+}
+
+/* The first that they do with the log is no write: they have no memory of its buffer. */
+static void children_that_look(void)
+{
+    static pid_t (*const makes[])(void) = {made_by_fork, made_by_fork_without_handlers, made_by_system_call,
+                                           made_unheard};
+    static void (*const looks[])(int fd) = {by_fstat, by_lseek, by_fsync, by_fdatasync,
+                                            by_close, by_dup2,  by_read,  by_ftruncate};
+    for (size_t i = 0; i < TEST_COUNT(makes) * TEST_COUNT(looks); i++) {
+        int fd = waiting();
+        if (makes[i / TEST_COUNT(looks)] == made_unheard) {
+            CHECK_EQUAL(fsync(fd), 0);
+        }
+        pid_t child = makes[i / TEST_COUNT(looks)]();
+        if (child == 0) {
+            looks[i % TEST_COUNT(looks)](fd);
+            _exit(0);
+        }
+        CHECK_EQUAL(exit_status(child), 0);
         close(fd);
         CHECK_EQUAL(unlink("app.log"), 0);
     }
@@ -940,6 +994,7 @@ int main(int count, char **arguments)
     static const struct test tests[] = {
         {"lines_come_to_the_log_within_the_time_to_flush", "app.log,async=1", in_time, NULL, NULL},
         {"all_that_looks_at_the_log_or_shares_it_finds_it_complete", WAITS, emptied, NULL, NULL},
+        {"children_made_in_any_way_may_look_at_the_log_first", WAITS, children_that_look, NULL, NULL},
         {"what_is_rotated_by_emptying_the_buffer_gets_its_names", WAITS ",max_bytes=100", rotated_when_emptied, NULL,
          NULL},
         {"logs_that_were_closed_keep_few_buffers", "*.log,async=1,async_flush=1h,async_buffer=32K", many_logs, NULL,
