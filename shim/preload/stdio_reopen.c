@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PATH_SIZE = 32, MODE_SIZE = 256 };
 
@@ -76,6 +77,9 @@ static FILE *reopen_managed(const char *path, const char *text, struct managed_s
         return NULL;
     }
     fd = result;
+    if ((mode.stream_flags & STREAM_NO_READS) != 0) {
+        lseek(fd, 0, SEEK_END); /* as stdio_fopen */
+    }
     stream_reset(managed, fd, mode.stream_flags);
     stream_choose_buffer(stream, NULL);
     if (original != NULL) {

@@ -153,6 +153,7 @@ static void test_freopen(void)
     note("fgetc", fgetc(stream));
     note_contents();
     note("freopen NULL", freopen(NULL, "a", stream) == stream);
+    note("ftell", ftell(stream));
     note("fileno", fileno(stream) - fd);
     note("fgetc", fgetc(stream));
     note("ferror", ferror(stream) != 0);
@@ -166,6 +167,7 @@ static void test_freopen(void)
     note("fputs", fputs("nowhere\n", stream) >= 0);
     note("fflush", fflush(stream));
     note("freopen", freopen(first, "ae", stream) == stream);
+    note("ftell", ftell(stream));
     note("fileno", fileno(stream) - fd);
     note("cloexec", fcntl(fd, F_GETFD));
     note("fputs", fputs("fourth\n", stream) >= 0);
@@ -180,6 +182,7 @@ static void test_freopen(void)
     note("freopen missing", freopen("/nonexistent/file", "w", stream) != NULL);
     note("fileno", fileno(stream));
     note("freopen again", freopen(first, "a", stream) == stream);
+    note("ftell", ftell(stream));
     note("fputs", fputs("sixth\n", stream) >= 0);
     note("fclose", fclose(stream));
     strcpy(path, first);
