@@ -256,11 +256,12 @@ struct writer *log_attach(const char *path, const struct rule *rule, int fd, int
     }
     /*
      * An inherited descriptor may have its O_APPEND from the shim in another process, so that nobody here asked for it;
-     * and which of them are duplicates (2>&1) is not known: they count as one.
+     * and which of them are duplicates (2>&1) is not known: they count as one, but those that synchronise and others.
      */
+    const uint64_t inherited_group = (uint64_t)(flags & (O_SYNC | O_DSYNC)) << 32; /* no open's number */
     const struct writer kind = {.fd = fd,
                                 .access = flags & O_ACCMODE,
-                                .group = inherited ? 0 : ++open_count,
+                                .group = inherited ? inherited_group : ++open_count,
                                 .appends = (flags & O_APPEND) != 0 && !inherited,
                                 .shows_append = (flags & O_APPEND) != 0,
                                 .synchronous = (flags & (O_SYNC | O_DSYNC)) != 0,

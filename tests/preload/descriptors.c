@@ -288,6 +288,19 @@ static void five_descriptors(void)
     CHECK_EQUAL(fcntl(fds[3], F_GETFL) & (O_SYNC | O_NONBLOCK), O_SYNC | O_NONBLOCK);
 }
 
+/* Duplicates are not known as such, but what synchronises is none of what does not. */
+static void inherited_of_two_kinds(void)
+{
+    int synchronous = raw_open("app.log", O_WRONLY | O_CREAT | O_APPEND | O_SYNC);
+    int other = raw_open("app.log", O_WRONLY | O_APPEND);
+    for (int i = 0; i < 4; i++) {
+        write_text(i % 2 == 0 ? synchronous : other, lines_of(60, "full"));
+        CHECK_EQUAL(fcntl(synchronous, F_GETFL) & O_SYNC, O_SYNC);
+        CHECK_EQUAL(fcntl(other, F_GETFL) & O_SYNC, 0);
+        CHECK(is_on(other, "app.log"));
+    }
+}
+
 /* The rules of mixing a stream and its descriptor: what is flushed comes before what is written then. */
 static void streams_and_writes(void)
 {
@@ -492,6 +505,7 @@ int main(int count, char **arguments)
         {"a_program_has_high_numbers_of_its_own", BYTES, high_numbers, NULL, NULL},
         {"select_poll_and_epoll_say_what_they_say_of_a_file", BYTES, waiting_for_a_log, NULL, NULL},
         {"one_log_through_five_descriptors_is_in_order", BYTES, five_descriptors, NULL, NULL},
+        {"what_was_inherited_keeps_its_way_of_synchronising", BYTES, inherited_of_two_kinds, NULL, NULL},
         {"streams_and_writes_to_one_descriptor_are_in_order", WHOLE, streams_and_writes, NULL, NULL},
         {"streams_and_writes_are_in_order_over_rotations", BYTES, streams_over_rotations, NULL, NULL},
         {"a_program_reads_back_all_that_it_wrote", WHOLE, reading_what_is_held, NULL, NULL},
