@@ -37,10 +37,7 @@ static int teardown(void **state)
 {
     (void)state;
     end_other();
-    scene_detach(&scene);
-    sys = sys_real;
-    diag_open(DIAG_OFF, NULL);
-    temporary_remove(scene.directory);
+    scene_end(&scene);
     return 0;
 }
 

@@ -21,10 +21,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    scene_detach(&scene);
-    sys = sys_real;
-    diag_open(DIAG_OFF, NULL);
-    temporary_remove(scene.directory);
+    scene_end(&scene);
     return 0;
 }
 
