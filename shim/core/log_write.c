@@ -350,7 +350,13 @@ int log_truncate(struct writer *writer, int fd)
 {
     struct log *log = writer->log;
     enum rule_truncate what = log->rule->truncate;
-    if (what == TRUNCATE_IGNORE || log_lock(log) != 0) {
+    if (what == TRUNCATE_IGNORE) {
+        return 0;
+    }
+    if (log->async != NULL) {
+        log_async_empty(log); /* what this process wrote before belongs before */
+    }
+    if (log_lock(log) != 0) {
         return 0;
     }
     int error = 0;

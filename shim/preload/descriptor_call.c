@@ -289,9 +289,15 @@ static bool buffer_holds(const struct log *log)
     return log != NULL && *guard_same_process != 0 && log_async_holds(log);
 }
 
+/* What nobody has written by may still be of a log that has a buffer. */
+static struct writer *buffered_writer(int fd)
+{
+    return !log_async_used || descriptor_managed(fd) ? descriptor_writer(fd) : NULL;
+}
+
 bool descriptor_waits(int fd)
 {
-    const struct writer *writer = log_async_used && descriptor_managed(fd) ? descriptor_writer(fd) : NULL;
+    const struct writer *writer = buffered_writer(fd);
     return writer != NULL && buffer_holds(writer->log);
 }
 
@@ -309,7 +315,7 @@ void descriptor_drain(int fd)
 __attribute__((noinline)) int descriptor_empty(int fd)
 {
     struct rare rare;
-    struct writer *writer = descriptor_writer(fd);
+    struct writer *writer = buffered_writer(fd);
     if (writer == NULL || (writer_held(writer) == 0 && !descriptor_waits(fd)) || !rare_enter(&rare)) {
         return 0;
     }

@@ -159,6 +159,16 @@ static void by_fstat_of_an_unknown_one(int fd)
     close(inherited);
 }
 
+static void by_fsync_of_an_unknown_one(int fd)
+{
+    (void)fd;
+    int inherited = raw_open("app.log", O_WRONLY | O_APPEND);
+    CHECK_EQUAL(fsync(inherited), 0);
+    wanted = "one\ntwo\n";
+    CHECK(is_written());
+    close(inherited);
+}
+
 static void by_lseek(int fd)
 {
     CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 8);
@@ -182,6 +192,17 @@ static void by_ftruncate(int fd)
     wanted = "one\n";
 }
 
+/* What was written before is in the archive. */
+static void by_opening_to_truncate(int fd)
+{
+    int truncating = open("app.log", O_WRONLY | O_TRUNC);
+    write_text(fd, "three\n");
+    CHECK_EQUAL(close(truncating), 0);
+    CHECK_EQUAL(fsync(fd), 0);
+    CHECK_TEXT(content("app.log"), "three\n");
+    wanted = "three\n";
+}
+
 static void by_backtrace(int fd)
 {
     void backtrace_symbols_fd(void *const *addresses, int count, int fd);
@@ -199,10 +220,24 @@ static void by_a_large_record(int fd)
 static void emptied(void)
 {
     static void (*const ways[])(int fd) = {
-        by_fsync,       by_fdatasync, by_close,          by_dup2,
-        by_close_range, by_fork,      by_clone,          by_system_call_clone,
-        by_system,      by_fstat,     by_lseek,          by_read,
-        by_ftruncate,   by_backtrace, by_a_large_record, by_fstat_of_an_unknown_one,
+        by_fsync,
+        by_fdatasync,
+        by_close,
+        by_dup2,
+        by_close_range,
+        by_fork,
+        by_clone,
+        by_system_call_clone,
+        by_system,
+        by_fstat,
+        by_lseek,
+        by_read,
+        by_ftruncate,
+        by_backtrace,
+        by_a_large_record,
+        by_fstat_of_an_unknown_one,
+        by_fsync_of_an_unknown_one,
+        by_opening_to_truncate,
     };
     for (size_t i = 0; i < TEST_COUNT(ways); i++) {
         int fd = waiting();
