@@ -49,8 +49,9 @@ no_archive_is_plain() {
     [ -z "$plain" ] || { echo "not compressed: $plain"; return 1; }
 }
 
+# Of one that is just being compressed there are two files.
 archives() {
-    find "$directory" -name '*.log.*' ! -name '.*' | wc -l
+    find "$directory" -name '*.log.*' ! -name '.*' -printf '%f\n' | sed 's/\.gz$//' | sort -u | wc -l
 }
 
 # Finishes all pending work of a log that nobody writes any more, by the policy that its lock file records: afterwards

@@ -114,6 +114,7 @@ class Account:
         self.scribes = {scribe.writer: scribe for scribe in scribes}
         self.problems = 0
         self.taken = self.begun = self.bytes = 0
+        self.doubtful = []  # scribes, and how far they were, of whom a newline was found that may be a mend
 
     def problem(self, text):
         self.problems += 1
@@ -131,7 +132,17 @@ class Account:
         end = at + len(scribe.piece().data)
         scribe.next += 1
         self.taken += 1
+        if end == self.take_mend(data, at):
+            self.doubtful.append((scribe, scribe.next))
         return end
+
+    def take_doubtful(self, data, at):
+        """The newline of a scribe, cut off before it, that was taken for found where the line was mended."""
+        for scribe, position in self.doubtful:
+            if scribe.next == position and data[at:at + 1] == b"\n":
+                self.doubtful.remove((scribe, position))
+                return at + 1
+        return None
 
     @staticmethod
     def fitting(scribes, data, at):
@@ -161,7 +172,8 @@ class Account:
     def check_file(self, path, data):
         at = 0
         while at < len(data):
-            end = self.take(data, at) or self.take_beginning(data, at) or self.take_mend(data, at)
+            end = (self.take(data, at) or self.take_beginning(data, at) or self.take_mend(data, at) or
+                   self.take_doubtful(data, at))
             if end is None:
                 self.problem(f"{path}:{at}: nobody's next write: {data[at:at + 120]!r}")
                 end = self.skip(data, at)
