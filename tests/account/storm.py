@@ -19,6 +19,7 @@ import threading
 import time
 
 HELPER_PATIENCE = 0.2  # seconds that a helper is looked for
+ENDLESS = "1000000000"  # lines: a scribe ends when it is killed, however late that is
 
 
 class Storm:
@@ -39,7 +40,7 @@ class Storm:
         length, rate = random.choice((("20-300", self.arguments.rate), ("20-9000", self.arguments.rate // 10)))
         drop = ["--drop"] if self.arguments.drop else []
         command = [self.arguments.scribe, *drop, f"--reopen={reopen}", f"--length={length}", *truncate, self.arguments.log,
-                   str(self.number), "1000000", told, str(rate)]
+                   str(self.number), ENDLESS, told, str(rate)]
         self.scribes.append(subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL))
 
     def find_helpers(self):

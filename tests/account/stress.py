@@ -28,6 +28,7 @@ WRITE_BYTE = 0
 PAGE = 4096
 RATE = 150  # lines a second of each program that is no scribe
 DESCRIPTORS_MOST = 16
+PATIENCE = 120  # seconds, on the busiest machine
 
 
 def fail(text):
@@ -308,17 +309,20 @@ class Stress:
             os.unlink(self.ballast)
         self.let_go_on(everybody=True)
         time.sleep(1.2)  # within a second, everybody is on the live path and has a lock file
-        if not os.path.exists(self.log):
-            fail("the live path is missing")
+        deadline = time.monotonic() + PATIENCE
+        while not os.path.exists(self.log):  # who has no processor is later
+            if time.monotonic() > deadline:
+                fail("the live path is missing")
+            time.sleep(0.02)
         self.look_at_descriptors()
         for process in list(self.others):
-            process.wait(60)
+            process.wait(PATIENCE)
         self.collect_others()
         for scribe in self.scribes:
             self.lift_limit(scribe)
             scribe.terminate()
         for scribe in self.scribes:
-            if scribe.wait(60) not in (0, -signal.SIGTERM):  # -SIGTERM: it had only just begun
+            if scribe.wait(PATIENCE) not in (0, -signal.SIGTERM):  # -SIGTERM: it had only just begun
                 fail(f"a scribe failed: {scribe.returncode}")
         while self.settlers:
             self.collect_settlers(1)
