@@ -206,11 +206,21 @@ a_start_right_after_the_end_has_one_keeper() {
     stop_web_server --min-rotations 2 9=1 {1,2,3,4,5,6,7,8}=100
 }
 
+# No worker is in a file before the live one, and no rotation is about to come.
+workers_have_followed() {
+    local pid
+    (($(stat -c %s "$log") < 32768)) || return
+    for pid in $(workers); do
+        [ -z "$(find "/proc/$pid/fd" -lname "$log.*" -o -lname "$directory/.access.log.*.pending")" ] || return
+    done
+}
+
 a_killed_keeper_is_told_and_replaced_at_the_next_reload() {
     new_web_log max_bytes=32K
     start_web_server
     send 8 1 60 100
     expect_one_keeper_for_each_log
+    send_until workers_have_followed
     kill -KILL "${keepers[@]}"
     wait_until has_no_keeper "$log"
     local before failures
@@ -276,17 +286,24 @@ END
     fi
 }
 
-# Succeeds if each archive was begun after the one before it, by the numbers of requests that were sent side by side.
-expect_archives_in_order() {
-    local number first before=0 slack=8
+# Each writer's first request in each of the archives, oldest first: "ARCHIVE WRITER NUMBER".
+first_requests() {
+    local number
     for ((number = $(archives); number > 0; number--)); do
-        first=$(logged_requests "$log.$number" | sed -E 's/^w=[1-4] n=([0-9]+) .*/\1/; /^[0-9]+$/!d' | sort -n | sed 1q)
-        if ((${first:-before} + slack < before)); then
-            echo "the archive before $log.$number begins with request $before, it with $first"
-            return 1
-        fi
-        before=${first:-$before}
+        logged_requests "$log.$number" | sed -nE "s/^w=([1-4]) n=([0-9]+) .*/$number \1 \2/p" |
+            sort -k2,2n -k3,3n | sort -k2,2n -u
     done
+}
+
+# Succeeds if each archive was begun after the one before it, by the numbers of each writer's requests.
+expect_archives_in_order() {
+    first_requests | awk -v slack=8 '
+        $3 + slack < before[$2] {
+            print "writer " $2 " has request " before[$2] " before its first one in archive " $1 ", " $3
+            bad = 1
+        }
+        { before[$2] = $3 }
+        END { exit bad }'
 }
 
 # A worker makes noise for a second and a half; soon after it stops, everything is as it was before.
