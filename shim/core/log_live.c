@@ -313,7 +313,8 @@ int log_look_again(struct log *log, struct writer *writer, int64_t generation)
     if (!unseen && (found != 0 || !log_is_file(writer, &live))) {
         int error = follow(log, writer, generation);
         writer->astray = error != 0;
-        bool keeper_does = (error == -EACCES || error == -EPERM) && log_ask_keeper(log);
+        bool is_keepers = error == -EACCES || error == -EPERM || error == -EAGAIN; /* which has not answered yet */
+        bool keeper_does = is_keepers && log_ask_keeper(log);
         keeper_does = keeper_does && !astray_for_long(log);
         log->astray_since = error != 0 ? log->astray_since : 0;
         if (error != 0 && !keeper_does) {

@@ -12,11 +12,6 @@ if [ -n "$library" ]; then
     command=$work/shim/${command##*/}
 fi
 
-# A keeper did not answer within a quarter of a second: its worker goes on in the file that it has, and says so.
-was_disturbed() {
-    grep -q 'step=[a-z]* error=EAGAIN' "$work"/log.*/messages 2>/dev/null
-}
-
 # Only root has something to give up: for others these tests are one that says so.
 need_root() {
     ((EUID == 0)) && return 0

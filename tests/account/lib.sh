@@ -233,8 +233,8 @@ is_wanted() { # NAME
     ((${#only[@]} == 0))
 }
 
-# After a test that failed: whether the library has said of something in it that only a machine makes that is far too
-# busy. Then the test is made again, a few times: it is not so each time.
+# After a test that failed, and said so in $output: whether a machine that is far too busy comes to that as well. Then the
+# test is made again, a few times: it is not so each time.
 was_disturbed() {
     false
 }

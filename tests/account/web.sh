@@ -10,6 +10,12 @@
 #                                                 $command_line and $daemon
 #   reload quit start_again                       while it runs: what the package's scripts do
 
+# Nothing but the order is wrong: a keeper did not answer within a quarter of a second, and its worker went on in the
+# file that it had, beside others. Each worker's own order is kept; a writer's requests come to many of them.
+was_disturbed() {
+    grep -Eq 'lost 0, doubled 0, torn 0, out of order [1-9][0-9]*, unexpected 0|before its first one in archive' <<<"$output"
+}
+
 new_web_log() { # [KEY=VALUE,...]
     local name
     prefix=$work/log.$BASHPID

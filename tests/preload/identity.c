@@ -220,6 +220,87 @@ static void chroot_keeps(void)
 }
 
 /* Nothing is given up: no keeper. */
+static void tell(int end)
+{
+    CHECK_EQUAL(raw_syscall(SYS_write, end, "", 1), 1);
+}
+
+static void await(int end)
+{
+    char byte;
+    CHECK_EQUAL(raw_syscall(SYS_read, end, &byte, 1), 1);
+}
+
+/* Not while it has the log's lock: everybody would wait for that. */
+static pid_t stop_keeper(void)
+{
+    pid_t keeper = 0;
+    short held = F_WRLCK;
+    CHECK_EQUAL(outside_count("--keeper", in_directory("app.log"), &keeper), 1);
+    while (keeper > 0 && held != F_UNLCK) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+        CHECK_EQUAL(kill(keeper, SIGCONT), 0);
+        raw_pause();
+        CHECK_EQUAL(kill(keeper, SIGSTOP), 0);
+        int fd = raw_open(".app.log.lock", O_RDONLY | O_CLOEXEC);
+        raw_fcntl(fd, F_GETLK, (long)&lock);
+        raw_close(fd);
+        held = lock.l_type;
+    }
+    return keeper;
+}
+
+static bool has_followed(void)
+{
+    write_text(log_fd, "x\n");
+    return is_on(log_fd, "app.log");
+}
+
+static void write_beside_a_slow_keeper(int out, int in)
+{
+    log_fd = open_log("app.log");
+    write_text(log_fd, "before\n");
+    CHECK_EQUAL(setuid(NOBODY), 0);
+    CHECK(wait_until(keeper_is_ready));
+    tell(out);
+    await(in);
+    write_text(log_fd, "behind\n");
+    CHECK(!is_on(log_fd, "app.log"));
+    tell(out);
+    await(in);
+    CHECK(wait_until(has_followed));
+}
+
+/* Root's process rotates; who may not open what it made is lent it, soon. */
+static void slow_keeper(void)
+{
+    int there[2];
+    int back[2];
+    make_file("failures", "");
+    CHECK_EQUAL(chmod("failures", 0666), 0);
+    CHECK(pipe(there) == 0 && pipe(back) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(there[0]);
+        close(back[1]);
+        write_beside_a_slow_keeper(there[1], back[0]);
+        exit(test_failures);
+    }
+    close(there[1]);
+    close(back[0]);
+    await(there[0]);
+    pid_t keeper = stop_keeper();
+    log_fd = open_log("app.log");
+    write_text(log_fd, lines_of(100, "filler"));
+    tell(back[1]);
+    await(there[0]);
+    CHECK_EQUAL(messages("mplogshim"), 0);
+    CHECK_EQUAL(kill(keeper, SIGCONT), 0);
+    tell(back[1]);
+    CHECK_EQUAL(exit_status(child), 0);
+    CHECK_TEXT(content("failures"), "");
+}
+
 static void no_change_no_keeper(void)
 {
     log_fd = open_log("app.log");
@@ -363,6 +444,7 @@ int main(int count, char **arguments)
         {"groups_changed_before_the_user_leave_a_keeper", BYTES, groups_first_keeps, NULL, NULL},
         {"setuid_in_a_vfork_child_leaves_a_keeper", BYTES, vfork_keeps, NULL, NULL},
         {"chroot_leaves_a_keeper", BYTES, chroot_keeps, NULL, NULL},
+        {"a_keeper_that_is_slow_to_lend_is_waited_for_without_a_word", BYTES, slow_keeper, NULL, NULL},
         {"a_call_that_changes_nothing_leaves_no_keeper", BYTES, no_change_no_keeper, NULL, NULL},
         {"a_program_without_logs_leaves_no_keeper", BYTES, no_log_no_keeper, NULL, NULL},
         {"a_log_that_never_rotates_has_no_keeper", "app.log", never_due_no_keeper, NULL, NULL},
