@@ -41,8 +41,10 @@
 /* Held exclusively by the helper of this log while it lives; by its keeper. */
 #define MPLOGSHIM_LOCK_HELPER 3
 #define MPLOGSHIM_LOCK_KEEPER 4
-/* Held shared by who has tried in vain to lock MPLOGSHIM_LOCK_WRITE: a process whose threads hand that on gives it back
- * after each write. */
+/*
+ * Held shared by who is not attached, and has tried in vain to lock MPLOGSHIM_LOCK_WRITE: while anybody else is
+ * attached, or waits like that, a process gives that back after each write.
+ */
 #define MPLOGSHIM_LOCK_WAITING 5
 
 /*

@@ -195,7 +195,8 @@ static int64_t longest_pause(uint64_t timeout_ns, int64_t waited)
 
 /*
  * F_SETLK with sleeps that double from 20 microseconds on: under contention as fast as F_SETLKW, and it can keep a
- * deadline. Who finds the writers' lock taken a second time says that it waits, for processes whose threads hand it on.
+ * deadline. Who is not attached, and finds the writers' lock taken a second time, says that it waits: processes whose
+ * threads hand it on know of the others.
  */
 int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout_ns)
 {
@@ -205,7 +206,7 @@ int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout
     }
     int64_t begun = sys_now(CLOCK_MONOTONIC);
     int64_t pause = 20000;
-    bool told = byte != MPLOGSHIM_LOCK_WRITE;
+    bool told = byte != MPLOGSHIM_LOCK_WRITE || lockfile->attached;
     while (is_busy(error)) {
         int64_t waited = sys_now(CLOCK_MONOTONIC) - begun;
         int64_t longest = longest_pause(timeout_ns, waited);
@@ -223,7 +224,7 @@ int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout
         }
         pause = 2 * pause < longest ? 2 * pause : longest;
     }
-    if (told && byte == MPLOGSHIM_LOCK_WRITE) {
+    if (told && byte == MPLOGSHIM_LOCK_WRITE && !lockfile->attached) {
         set_lock(lockfile, MPLOGSHIM_LOCK_WAITING, F_UNLCK);
     }
     return error;
@@ -240,9 +241,9 @@ bool lockfile_is_held(const struct lockfile *lockfile, int byte)
     return sys.fcntl(lockfile->fd, F_GETLK, (long)&lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-bool lockfile_is_awaited(const struct lockfile *lockfile)
+bool lockfile_is_shared(const struct lockfile *lockfile)
 {
-    return lockfile_is_held(lockfile, MPLOGSHIM_LOCK_WAITING);
+    return lockfile_has_others(lockfile) || lockfile_is_held(lockfile, MPLOGSHIM_LOCK_WAITING);
 }
 
 /*

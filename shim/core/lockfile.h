@@ -77,8 +77,8 @@ int lockfile_write(const struct lockfile *lockfile, enum lockfile_field field, i
 /* Whether another process holds the lock on one byte (MPLOGSHIM_LOCK_*). False also if that is not to be known. */
 bool lockfile_is_held(const struct lockfile *lockfile, int byte);
 
-/* Whether another process has tried in vain to get the lock of writers. */
-bool lockfile_is_awaited(const struct lockfile *lockfile);
+/* Whether other processes are attached, or have tried in vain to get the lock of writers. */
+bool lockfile_is_shared(const struct lockfile *lockfile);
 
 /*
  * Attaches: a shared lock that the kernel keeps for this open of the lock file and those that fork children inherit,

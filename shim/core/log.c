@@ -135,12 +135,14 @@ void log_unlock_file(struct log *log)
 /*
  * A file lock costs twice what the write does, and threads that wait for each other need it once. So it is held for as
  * long as one of them is about to write: for so much at a time, which takes less than 0.1 ms with short records, then
- * it is given back all the same. Other processes that wait say so, and find the lock as free as from processes with
- * one thread.
+ * it is given back all the same. Not where other processes write too, who would hardly ever find it free.
  */
-bool log_hands_on(struct log *log, size_t length)
+__attribute__((noinline)) bool log_hands_on(struct log *log, size_t length)
 {
     enum { MOST = 32768, CALLS = 512 /* what a write costs besides its bytes */, MILLISECOND = 1000000 };
+    if (!guard_mutex_is_awaited(&log->mutex)) {
+        return false;
+    }
     if (log->crowded_until != 0) {
         if (sys_now(CLOCK_MONOTONIC_COARSE) < log->crowded_until) {
             return false;
@@ -150,7 +152,7 @@ bool log_hands_on(struct log *log, size_t length)
     if (length < MOST && log->held_for + length + CALLS < MOST) {
         log->held_for += (uint32_t)length + CALLS;
         log->handed_on = true;
-    } else if (lockfile_is_awaited(&log->lock)) {
+    } else if (lockfile_is_shared(&log->lock)) {
         log->crowded_until = sys_now(CLOCK_MONOTONIC_COARSE) + 100 * (int64_t)MILLISECOND;
     }
     return log->handed_on;

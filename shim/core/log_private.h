@@ -15,8 +15,8 @@ void log_unlock(struct log *log);
 int log_lock_to_write(struct log *log);
 
 /*
- * Of who has written `length` bytes under both locks, while another thread of this process waits: whether the lock
- * between processes stays for that one, because no other process waits. log_unlock then gives it to the thread.
+ * Of who has written `length` bytes under both locks: whether the lock between processes stays, because another thread
+ * of this process waits, and no other process writes. log_unlock then gives it to the thread.
  */
 bool log_hands_on(struct log *log, size_t length);
 
