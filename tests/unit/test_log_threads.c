@@ -1,6 +1,8 @@
 /* One log in several threads: what one finds at any moment that another is in the middle of something. */
 #include "log_scene.h"
 
+#include "../../shim/core/log_private.h"
+
 #include "../../include/mplogshim.h"
 
 #include <linux/futex.h>
@@ -10,6 +12,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <cmocka.h>
@@ -115,8 +118,11 @@ static void what_is_written_of_a_record_when_its_number_is_lost_is_not_written_a
     other = -1;
 }
 
-static atomic_int waiting; /* the thread that waits */
+static atomic_int waiting; /* the thread that came last to wait */
 static atomic_int locks;
+static bool jumps; /* the second one, when it was woken */
+static uint32_t held_for;
+static pthread_key_t jumper;
 
 static int note_wait(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
 {
@@ -145,15 +151,8 @@ static int count_locks(int fd, int command, long argument)
     return sys_real.fcntl(fd, command, argument);
 }
 
-static uint32_t held_for;
-static bool is_awaited;
-
-static ssize_t write_while_another_waits(int fd, const struct iovec *vector, int count)
+static ssize_t write_and_hold_for_long(int fd, const struct iovec *vector, int count)
 {
-    while (!is_awaited && (waiting == 0 || !sleeps(waiting))) {
-        sched_yield();
-    }
-    is_awaited = true; /* and the other one writes at once */
     scene.writer->log->held_for += held_for;
     held_for = 0;
     return sys_real.writev(fd, vector, count);
@@ -164,21 +163,56 @@ static void *write_a_line(void *number)
     return scene_write(&scene, *(int *)number) == LINE_LENGTH ? number : NULL;
 }
 
-/* Two threads write at the same time, one waiting for the other; how often the lock between processes was taken. */
-static int locks_of_two(int first)
+/* As a handler would that comes when the thread was woken. */
+static int wait_and_jump(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
+{
+    int result = note_wait(word, operation, value, timeout);
+    if (operation == FUTEX_WAIT && pthread_getspecific(jumper) != NULL) {
+        guard_abandon();
+        pthread_exit(&jumps);
+    }
+    return result;
+}
+
+static void *write_and_jump(void *number)
+{
+    pthread_setspecific(jumper, number);
+    return write_a_line(number);
+}
+
+static pthread_t start_and_let_sleep(void *(*run)(void *), int *number)
 {
     pthread_t thread;
-    void *written;
+    waiting = 0;
+    assert_int_equal(pthread_create(&thread, NULL, run, number), 0);
+    while (waiting == 0 || !sleeps(waiting)) {
+        sched_yield();
+    }
+    return thread;
+}
+
+/* Two threads that have waited for a third one write one after the other; how often the lock between processes was
+ * taken. */
+static int locks_of_two(int first)
+{
+    void *written[2];
+    pthread_t threads[2];
+    struct log *log = scene.writer->log;
     int numbers[] = {first, first + 1};
-    waiting = locks = 0;
-    is_awaited = false;
-    sys.futex = note_wait;
+    sys.futex = jumps ? wait_and_jump : note_wait;
     sys.fcntl = count_locks;
-    sys.writev = write_while_another_waits;
-    assert_int_equal(pthread_create(&thread, NULL, write_a_line, &numbers[1]), 0);
-    assert_non_null(write_a_line(&numbers[0]));
-    pthread_join(thread, &written);
-    assert_non_null(written);
+    sys.writev = write_and_hold_for_long;
+    assert_true(guard_enter());
+    assert_int_equal(log_lock(log), 0);
+    threads[0] = start_and_let_sleep(write_a_line, &numbers[0]);
+    threads[1] = start_and_let_sleep(jumps ? write_and_jump : write_a_line, &numbers[1]);
+    locks = 0;
+    log_unlock(log);
+    guard_leave();
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], &written[i]);
+        assert_non_null(written[i]);
+    }
     return locks;
 }
 
@@ -211,6 +245,7 @@ static pid_t start_waiting(void)
     assert_int_equal(pipe(ready), 0);
     pid_t child = fork();
     if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WAITING, .l_len = 1};
         int fd = open(path.text, O_RDWR | O_CLOEXEC);
         _exit(fd >= 0 && fcntl(fd, F_SETLK, &lock) == 0 && write(ready[1], "", 1) == 1 && pause() ? 0 : 1);
@@ -242,30 +277,15 @@ static void file_is_given_back_after_a_while_and_to_others_after_each_write(void
     assert_true(log->crowded_until == 0 && !is_locked_by_anybody(MPLOGSHIM_LOCK_WRITE));
 }
 
-static int wait_and_jump(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
-{
-    int result = note_wait(word, operation, value, timeout);
-    if (operation == FUTEX_WAIT) {
-        guard_abandon();
-        pthread_exit(NULL);
-    }
-    return result;
-}
-
-/* As a handler would that comes when the thread was woken. */
 static void who_jumps_away_before_it_takes_the_locks_gives_them_back(void **state)
 {
-    pthread_t thread;
-    int numbers[] = {2, 3};
     (void)state;
     assert_true(scene_write_lines(&scene, 1, 1));
-    waiting = 0;
-    is_awaited = false;
-    sys.futex = wait_and_jump;
-    sys.writev = write_while_another_waits;
-    assert_int_equal(pthread_create(&thread, NULL, write_a_line, &numbers[1]), 0);
-    assert_non_null(write_a_line(&numbers[0]));
-    pthread_join(thread, NULL);
+    assert_int_equal(pthread_key_create(&jumper, NULL), 0);
+    jumps = true;
+    assert_int_equal(locks_of_two(2), 1);
+    jumps = false;
+    assert_int_equal(pthread_key_delete(jumper), 0);
     assert_int_equal(scene.writer->log->mutex, 0);
     assert_false(is_locked_by_anybody(MPLOGSHIM_LOCK_WRITE));
 }
