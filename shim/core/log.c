@@ -117,6 +117,7 @@ int log_lock_file(struct log *log)
     }
     log->locked = true;
     log->held_for = 0;
+    log->held_since = sys_now(CLOCK_MONOTONIC_COARSE);
     log_succeeded(log, TROUBLE_LOCK);
     if (!log->lock.attached) {
         log_agree(log);
@@ -134,26 +135,23 @@ void log_unlock_file(struct log *log)
 
 /*
  * A file lock costs twice what the write does, and threads that wait for each other need it once. So it is held for as
- * long as one of them is about to write: for so much at a time, which takes less than 0.1 ms with short records, then
- * it is given back all the same. Not where other processes write too, who would hardly ever find it free.
+ * long as one of them is about to write: for so much at a time, which takes less than 0.1 ms with short records, and
+ * not beyond a tick of the coarse clock, for writes that wait for a disk and threads that wait for a processor. Then it
+ * is given back all the same. Not where other processes write too, who would hardly ever find it free.
  */
 __attribute__((noinline)) bool log_hands_on(struct log *log, size_t length)
 {
     enum { MOST = 32768, CALLS = 512 /* what a write costs besides its bytes */, MILLISECOND = 1000000 };
-    if (!guard_mutex_is_awaited(&log->mutex)) {
+    int64_t now = sys_now(CLOCK_MONOTONIC_COARSE);
+    log->handed_on = false; /* a write before of the same thread may have said so */
+    if (now < log->crowded_until || !guard_mutex_is_awaited(&log->mutex)) {
         return false;
     }
-    if (log->crowded_until != 0) {
-        if (sys_now(CLOCK_MONOTONIC_COARSE) < log->crowded_until) {
-            return false;
-        }
-        log->crowded_until = 0;
-    }
-    if (length < MOST && log->held_for + length + CALLS < MOST) {
+    if (now == log->held_since && length < MOST && log->held_for + length + CALLS < MOST) {
         log->held_for += (uint32_t)length + CALLS;
         log->handed_on = true;
     } else if (lockfile_is_shared(&log->lock)) {
-        log->crowded_until = sys_now(CLOCK_MONOTONIC_COARSE) + 100 * (int64_t)MILLISECOND;
+        log->crowded_until = now + 100 * (int64_t)MILLISECOND;
     }
     return log->handed_on;
 }
@@ -166,13 +164,16 @@ static void unlock_all(struct log *log)
 
 /*
  * The thread jumps away from wherever it was between the beginning of log_lock and the end of log_unlock. If it had the
- * mutex, the lock may be taken and not yet noted; to release it once more is harmless.
+ * mutex, the lock may be taken and not yet noted, or be waited for; to release it once more is harmless.
  */
 static void abandon(void *argument)
 {
     struct log *log = argument;
     if (guard_mutex_is_mine(&log->mutex)) {
         log->locked = log->lock.fd >= 0;
+        if (log->locked) {
+            lockfile_release(&log->lock, MPLOGSHIM_LOCK_WAITING);
+        }
         unlock_all(log);
     } else if (guard_mutex_come_no_more(&log->mutex)) {
         unlock_all(log);

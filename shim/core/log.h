@@ -121,6 +121,7 @@ struct log {
     bool locked;           /* the file lock is held, of which: */
     bool handed_on;        /*   the next thread that writes is to find it held */
     uint32_t held_for;     /*   how much was written under it since it was taken (log_hand_on) */
+    int64_t held_since;    /* since when, by the coarse monotonic clock */
     int64_t crowded_until; /* monotonic nanoseconds: other processes want it too, and it is handed on to no thread */
     int64_t generation;    /* of `begun` and `boundary`; -1: not read yet */
     int64_t begun;

@@ -299,6 +299,9 @@ static inline __attribute__((always_inline)) size_t write_in_one_call(struct log
         if (sys_hot_fcntl(log->lock.fd, F_SETLK, (long)&lock) == 0) {
             log->locked = true;
             log->held_for = 0;
+            if (among_threads) {
+                log->held_since = sys_now(CLOCK_MONOTONIC_COARSE);
+            }
         } else if (log_lock_file(log) != 0 || !may_write_at_once(log, writer, record)) {
             return 0; /* much may be different after a wait */
         }
