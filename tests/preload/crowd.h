@@ -36,6 +36,16 @@ static inline void write_lines(int fd, int writer, int lines)
     }
 }
 
+/* A whole line of write_numbered. Of a copy: sscanf looks for the end of all the text that it is given. */
+static inline bool read_numbered(const char *line, int *writer, int *number)
+{
+    char copy[40] = "";
+    int length = 0;
+    memccpy(copy, line, '\n', sizeof copy - 1);
+    return sscanf(copy, "writer %2d line %6d of some length%n", writer, number, &length) == 2 && length == 36 &&
+           copy[length] == '\n';
+}
+
 /*
  * Every line whole, each writer's in order, each once, and as many as were acknowledged: one more if the writer was
  * killed after its write and before it could count it.
@@ -46,9 +56,8 @@ static inline void check_account(int writers, int slack)
     char *text = history("app.log");
     int bad = 0;
     for (char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
-        int writer, number, length = 0;
-        if (sscanf(line, "writer %2d line %6d of some length%n", &writer, &number, &length) != 2 ||
-            line[length] != '\n' || length != 36 || writer < 0 || writer >= writers || number != next[writer]) {
+        int writer, number;
+        if (!read_numbered(line, &writer, &number) || writer < 0 || writer >= writers || number != next[writer]) {
             if (bad++ < 3) {
                 test_fail(__LINE__, "torn, lost, doubled or out of order: \"%.60s\"", line);
             }

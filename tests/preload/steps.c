@@ -2,15 +2,22 @@
  * Writes that a signal handler interrupts behind one instruction after the other: its lines and the program's come out
  * whole, once and in order; and if it jumps out of them, nothing is left locked.
  *
+ * The same beside a thread that is not stepped and writes all the time, so that the two wait for each other and hand
+ * their locks on.
+ *
  * The program is stepped by its parent (ptrace). STEPS_PASSES writes are gone through, in each of which the handler
  * runs at every APART-th step; with as many passes as that, behind every instruction.
  */
 #include "crowd.h"
 
+#include "../../include/mplogshim.h"
+
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <sys/ptrace.h>
 
 #define BYTES "app.log,max_bytes=400"
+#define MORE  "app.log,max_bytes=100K,lock_timeout=60s"
 
 enum { APART = 97, PASSES = 5, PHASE = 37 /* has no divisor in common with APART */, STEPS = 1300 };
 
@@ -51,6 +58,57 @@ static void begin_stops(void)
     }
 }
 
+/* The other thread, which no signal of the parent's stops. */
+enum { OTHER = 2 };
+static bool with_another;
+static pthread_t other;
+static atomic_bool other_stops, other_rests, is_resting;
+
+static void *write_all_the_time(void *unused)
+{
+    (void)unused;
+    for (int i = 0; !other_stops; i++) {
+        is_resting = other_rests;
+        while (is_resting) {
+            raw_syscall(SYS_sched_yield);
+            is_resting = other_rests;
+        }
+        CHECK(write_numbered(log_fd, OTHER, i));
+        acknowledged[OTHER] = i + 1;
+    }
+    return NULL;
+}
+
+/* Before the stops, which would be its own otherwise. */
+static void start_another(void)
+{
+    if (with_another) {
+        CHECK_EQUAL(pthread_create(&other, NULL, write_all_the_time, NULL), 0);
+    }
+}
+
+static void stop_another(void)
+{
+    other_stops = true;
+    if (with_another) {
+        pthread_join(other, NULL);
+    }
+}
+
+/* While the parent looks at the lock. */
+static void tell_at_rest(void)
+{
+    other_rests = with_another;
+    while (is_resting != with_another) {
+        raw_syscall(SYS_sched_yield);
+    }
+    tell();
+    other_rests = false;
+    while (is_resting) {
+        raw_syscall(SYS_sched_yield);
+    }
+}
+
 static void handler_writes(int signal)
 {
     int error = errno;
@@ -68,6 +126,7 @@ static void write_in_steps(void)
     char line[64];
     log_fd = open_log("app.log");
     signal(SIGUSR1, handler_writes);
+    start_another();
     begin_stops();
     for (int i = 0; i < passes(); i++) {
         int length = snprintf(line, sizeof line, "writer %02d line %06d of some length\n", 0, i);
@@ -77,6 +136,7 @@ static void write_in_steps(void)
         CHECK_EQUAL(written, length);
         acknowledged[0] = i + 1;
     }
+    stop_another();
 }
 
 /* Of the lines with even numbers one may be missing if the handler jumped out of its write. */
@@ -99,6 +159,7 @@ static void write_and_jump(void)
     volatile int number;
     log_fd = open_log("app.log");
     signal(SIGUSR1, handler_jumps);
+    start_another();
     begin_stops();
     for (number = 0; number < 2 * jumps(); number += 2) {
         int length = snprintf(line, sizeof line, "writer %02d line %06d of some length\n", 0, number);
@@ -111,9 +172,10 @@ static void write_and_jump(void)
         } else {
             jumped[number] = true;
         }
-        tell();
+        tell_at_rest();
         CHECK(write_numbered(log_fd, 0, number + 1));
     }
+    stop_another();
 }
 
 /* What it stopped for, or 0: it has ended. */
@@ -176,7 +238,7 @@ static void handlers_at_every_step(void)
     CHECK_EQUAL(acknowledged[0], passes());
     CHECK(acknowledged[1] >= steps / APART - passes());
     CHECK(steps > passes() * APART);
-    check_account(2, 0);
+    check_account(with_another ? OTHER + 1 : 2, 0);
 }
 
 /* Stops behind the write, out of which it jumps at that step if it has so many. */
@@ -189,12 +251,27 @@ static void jump_out_at(pid_t child, int at, int *status)
     CHECK_EQUAL(stop, SIGUSR2);
 }
 
+static bool is_locked_by_anybody(void)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WRITE, .l_len = 1};
+    int fd = raw_open(".app.log.lock", O_RDWR);
+    int result = raw_fcntl(fd, F_GETLK, (long)&lock);
+    raw_close(fd);
+    return result != 0 || lock.l_type != F_UNLCK;
+}
+
 static void check_numbers(void)
 {
     int next = 0;
+    int next_of_other = 0;
     for (char *line = history("app.log"); *line != '\0'; line = strchr(line, '\n') + 1) {
-        int number, length = 0;
-        bool whole = sscanf(line, "writer 00 line %6d of some length%n", &number, &length) == 1 && line[length] == '\n';
+        int writer, number;
+        bool whole = read_numbered(line, &writer, &number);
+        if (whole && writer == OTHER && number == next_of_other) {
+            next_of_other++;
+            continue;
+        }
+        whole = whole && writer == 0;
         next += whole && number == next + 1 && jumped[next];
         if (!whole || number != next++) {
             test_fail(__LINE__, "instead of %d: \"%.60s\"", next - 1, line);
@@ -202,6 +279,7 @@ static void check_numbers(void)
         }
     }
     CHECK_EQUAL(next, 2 * jumps());
+    CHECK_EQUAL(next_of_other, acknowledged[OTHER]);
 }
 
 static void jumps_at_every_step(void)
@@ -213,6 +291,7 @@ static void jumps_at_every_step(void)
     pid_t child = start_stepped(write_and_jump, &status);
     for (int i = 0; i < jumps() && WIFSTOPPED(status); i++) {
         jump_out_at(child, i * jumps_apart(), &status);
+        CHECK(!is_locked_by_anybody());
         next_stop(child, PTRACE_CONT, 0, &status);
     }
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -229,6 +308,19 @@ static void jumps_at_every_step_into_a_buffer(void)
     jumps_at_every_step();
 }
 
+static void handlers_beside_another_thread(void)
+{
+    with_another = true;
+    handlers_at_every_step();
+}
+
+static void jumps_beside_another_thread(void)
+{
+    with_another = true;
+    farthest = 23;
+    jumps_at_every_step();
+}
+
 int main(int count, char **arguments)
 {
     static const struct test tests[] = {
@@ -236,6 +328,8 @@ int main(int count, char **arguments)
         {"a_handler_at_every_step_with_lock_rotate", BYTES ",lock=rotate", handlers_at_every_step, NULL, NULL},
         {"a_handler_at_every_step_with_async", BYTES ",async=1", handlers_at_every_step, NULL, NULL},
         {"a_jump_out_of_every_step_of_a_write", BYTES, jumps_at_every_step, NULL, NULL},
+        {"a_handler_at_every_step_beside_another_thread", MORE, handlers_beside_another_thread, NULL, NULL},
+        {"a_jump_out_of_every_step_beside_another_thread", MORE, jumps_beside_another_thread, NULL, NULL},
         {"a_jump_out_of_every_step_with_lock_rotate", BYTES ",lock=rotate", jumps_at_every_step, NULL, NULL},
         {"a_jump_out_of_every_step_with_async", BYTES ",async=1", jumps_at_every_step_into_a_buffer, NULL, NULL},
     };
