@@ -15,6 +15,7 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <sys/ptrace.h>
+#include <sys/time.h>
 
 #define BYTES "app.log,max_bytes=400"
 #define MORE  "app.log,max_bytes=100K,lock_timeout=60s"
@@ -59,7 +60,7 @@ static void begin_stops(void)
 }
 
 /* The other thread, which no signal of the parent's stops. */
-enum { OTHER = 2 };
+enum { OTHER = 2, LINES_MOST = 999999 };
 static bool with_another;
 static pthread_t other;
 static atomic_bool other_stops, other_rests, is_resting;
@@ -67,24 +68,42 @@ static atomic_bool other_stops, other_rests, is_resting;
 static void *write_all_the_time(void *unused)
 {
     (void)unused;
-    for (int i = 0; !other_stops; i++) {
+    for (int i = 0; !other_stops; i += i < LINES_MOST) {
         is_resting = other_rests;
         while (is_resting) {
             raw_syscall(SYS_sched_yield);
             is_resting = other_rests;
         }
-        CHECK(write_numbered(log_fd, OTHER, i));
-        acknowledged[OTHER] = i + 1;
+        if (i < LINES_MOST) {
+            CHECK(write_numbered(log_fd, OTHER, i));
+            acknowledged[OTHER] = i + 1;
+        }
     }
     return NULL;
+}
+
+/* Often it has the locks for longer than the steps take up to the sleep in which the stepped thread waits for them. */
+static void stay_a_while(int signal)
+{
+    const struct timespec while_stepped = {.tv_nsec = 400000};
+    (void)signal;
+    raw_syscall(SYS_nanosleep, &while_stepped, NULL);
 }
 
 /* Before the stops, which would be its own otherwise. */
 static void start_another(void)
 {
-    if (with_another) {
-        CHECK_EQUAL(pthread_create(&other, NULL, write_all_the_time, NULL), 0);
+    const struct itimerval often = {{0, 900}, {0, 900}};
+    sigset_t alarm;
+    if (!with_another) {
+        return;
     }
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    signal(SIGALRM, stay_a_while);
+    CHECK_EQUAL(pthread_create(&other, NULL, write_all_the_time, NULL), 0);
+    pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
 }
 
 static void stop_another(void)
@@ -251,13 +270,14 @@ static void jump_out_at(pid_t child, int at, int *status)
     CHECK_EQUAL(stop, SIGUSR2);
 }
 
-static bool is_locked_by_anybody(void)
+/* Not by the helper, who has it now and then. */
+static bool is_locked_by(pid_t child)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WRITE, .l_len = 1};
     int fd = raw_open(".app.log.lock", O_RDWR);
     int result = raw_fcntl(fd, F_GETLK, (long)&lock);
     raw_close(fd);
-    return result != 0 || lock.l_type != F_UNLCK;
+    return result != 0 || (lock.l_type != F_UNLCK && lock.l_pid == child);
 }
 
 static void check_numbers(void)
@@ -291,7 +311,7 @@ static void jumps_at_every_step(void)
     pid_t child = start_stepped(write_and_jump, &status);
     for (int i = 0; i < jumps() && WIFSTOPPED(status); i++) {
         jump_out_at(child, i * jumps_apart(), &status);
-        CHECK(!is_locked_by_anybody());
+        CHECK(!is_locked_by(child));
         next_stop(child, PTRACE_CONT, 0, &status);
     }
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -317,7 +337,7 @@ static void handlers_beside_another_thread(void)
 static void jumps_beside_another_thread(void)
 {
     with_another = true;
-    farthest = 23;
+    farthest = 11;
     jumps_at_every_step();
 }
 
