@@ -126,6 +126,7 @@ int lockfile_take(struct lockfile *lockfile, int fd)
     }
     lockfile->device = status.st_dev;
     lockfile->inode = status.st_ino;
+    lockfile->shared = lockfile->unseen = false;
     lockfile->fd = fd;
     return own_adopt(&lockfile->fd);
 }
@@ -206,7 +207,8 @@ int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout
     }
     int64_t begun = sys_now(CLOCK_MONOTONIC);
     int64_t pause = 20000;
-    bool told = byte != MPLOGSHIM_LOCK_WRITE || lockfile->attached;
+    bool tells = byte == MPLOGSHIM_LOCK_WRITE && (!lockfile->attached || lockfile->unseen);
+    bool told = false;
     while (is_busy(error)) {
         int64_t waited = sys_now(CLOCK_MONOTONIC) - begun;
         int64_t longest = longest_pause(timeout_ns, waited);
@@ -218,13 +220,13 @@ int lockfile_acquire(const struct lockfile *lockfile, int byte, uint64_t timeout
         const struct timespec next = {.tv_sec = 0, .tv_nsec = pause < left ? pause : left};
         sys.sleep(&next);
         error = set_lock(lockfile, byte, F_WRLCK);
-        if (is_busy(error) && !told) {
+        if (is_busy(error) && tells && !told) {
             set_lock(lockfile, MPLOGSHIM_LOCK_WAITING, F_RDLCK);
             told = true;
         }
         pause = 2 * pause < longest ? 2 * pause : longest;
     }
-    if (told && byte == MPLOGSHIM_LOCK_WRITE && !lockfile->attached) {
+    if (told) {
         set_lock(lockfile, MPLOGSHIM_LOCK_WAITING, F_UNLCK);
     }
     return error;
@@ -243,7 +245,7 @@ bool lockfile_is_held(const struct lockfile *lockfile, int byte)
 
 bool lockfile_is_shared(const struct lockfile *lockfile)
 {
-    return lockfile_has_others(lockfile) || lockfile_is_held(lockfile, MPLOGSHIM_LOCK_WAITING);
+    return lockfile->shared || lockfile_has_others(lockfile) || lockfile_is_held(lockfile, MPLOGSHIM_LOCK_WAITING);
 }
 
 /*

@@ -144,7 +144,7 @@ __attribute__((noinline)) bool log_hands_on(struct log *log, size_t length)
     enum { MOST = 32768, CALLS = 512 /* what a write costs besides its bytes */, MILLISECOND = 1000000 };
     int64_t now = sys_now(CLOCK_MONOTONIC_COARSE);
     log->handed_on = false; /* a write before of the same thread may have said so */
-    if (now < log->crowded_until || !guard_mutex_is_awaited(&log->mutex)) {
+    if (log->lock.shared || now < log->crowded_until || !guard_mutex_is_awaited(&log->mutex)) {
         return false;
     }
     if (now == log->held_since && length < MOST && log->held_for + length + CALLS < MOST) {

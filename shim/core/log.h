@@ -237,6 +237,12 @@ void log_visit_held(void (*visit)(struct writer *writer));
 /* Around fork, by the thread that forks: the registry is in one piece in the child, unless it could not be had within a
  * second. */
 void log_fork_prepare(void);
+
+/*
+ * A child is about to be made that shares what tells that somebody is attached, and perhaps the memory, but not the
+ * locks: the threads of either hand no lock on from now on.
+ */
+void log_share_locks(bool memory);
 void log_fork_done(void);
 
 /* From now on (exit, a seccomp filter) nothing is held back; what is decided under the log's lock. */

@@ -409,6 +409,16 @@ void log_fork_prepare(void)
     guard_mutex_lock(&registry_mutex, SECOND);
 }
 
+void log_share_locks(bool memory)
+{
+    for (size_t i = 0; i < log_count; i++) {
+        logs[i]->lock.shared = logs[i]->lock.fd >= 0;
+        if (memory && logs[i]->lock.shared && log_lock(logs[i]) == 0) {
+            log_unlock(logs[i]); /* what was handed on is given back */
+        }
+    }
+}
+
 void log_fork_done(void)
 {
     if (guard_mutex_is_mine(&registry_mutex)) {
@@ -430,6 +440,8 @@ void log_forked(void)
     for (size_t i = 0; i < log_count; i++) {
         logs[i]->mutex = 0;
         logs[i]->locked = false;
+        logs[i]->lock.unseen = !logs[i]->lock.shared;
+        logs[i]->lock.shared = true;
         logs[i]->proved = -1;
         logs[i]->looked = -1;
         logs[i]->unsettled = false; /* the parent sees to it */

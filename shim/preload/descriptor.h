@@ -76,7 +76,10 @@ int descriptor_release_all(void);
 int descriptor_empty(int fd);
 int descriptor_empty_all(void);
 
-/* The same at the end of the process, or before it becomes another program: and the buffers are gone. */
+/* A child is about to be made in another way than by fork; `memory`: it may share that (log_share_locks). */
+void descriptor_share_locks(bool memory);
+
+/* descriptor_empty_all at the end of the process, or before it becomes another program: and the buffers are gone. */
 void descriptor_leave(void);
 void descriptor_before_exec(void);
 

@@ -370,6 +370,15 @@ int descriptor_empty_all(void)
     return error;
 }
 
+void descriptor_share_locks(bool memory)
+{
+    struct rare rare;
+    if (descriptor_active() && !descriptor_foreign_memory() && rare_enter(&rare)) {
+        log_share_locks(memory);
+        rare_leave(&rare);
+    }
+}
+
 void descriptor_leave(void)
 {
     struct rare rare;

@@ -177,6 +177,7 @@ EXPORT long syscall(long number, ...)
     case SYS_clone:
     case SYS_clone3:
         empty_all();
+        descriptor_share_locks(true);
         return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     case SYS_dup3:
         return dup3((int)a[0], (int)a[1], (int)a[2]);

@@ -69,6 +69,7 @@ pid_t _Fork(void);
 EXPORT pid_t _Fork(void)
 {
     write_out();
+    descriptor_share_locks(false);
     pid_t child = real._Fork();
     if (child == 0 && guard_inside()) {
         guard_forked(); /* by a handler, which may return into the shim */
@@ -103,6 +104,7 @@ EXPORT int clone(int (*function)(void *), void *stack, int flags, void *argument
     void *child = va_arg(list, void *);
     va_end(list);
     struct cloned cloned = {function, argument};
+    descriptor_share_locks((flags & CLONE_VM) != 0);
     if (function == NULL || (flags & CLONE_VM) != 0 || !descriptor_active() || descriptor_foreign_memory()) {
         return real.clone(function, stack, flags, argument, parent, tls, child);
     }

@@ -65,6 +65,7 @@ static void begin_fork(void)
     if (inside_fork) {
         guard_thread.abandon = abandon_fork;
         log_fork_prepare();
+        log_share_locks(false);
     }
 }
 

@@ -426,6 +426,11 @@ static void who_waits_for_writers_says_so(void **state)
     sleeps = 0;
     assert_int_equal(lockfile_acquire(&place->lockfile, MPLOGSHIM_LOCK_WRITE, 100000000), -ETIMEDOUT);
     assert_true(was_told);
+    place->lockfile.attached = place->lockfile.unseen = true;
+    sleeps = 0;
+    assert_int_equal(lockfile_acquire(&place->lockfile, MPLOGSHIM_LOCK_WRITE, 100000000), -ETIMEDOUT);
+    assert_true(was_told);
+    place->lockfile.attached = place->lockfile.unseen = false;
     assert_false(lockfile_is_shared(&place->lockfile)); /* by another process */
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MPLOGSHIM_LOCK_WAITING, .l_len = 1};
     assert_int_equal(fcntl(watching, F_OFD_GETLK, &lock), 0);

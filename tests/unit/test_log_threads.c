@@ -279,6 +279,22 @@ static void file_is_given_back_after_a_while_and_to_others_after_each_write(void
     assert_false(is_locked_by_anybody(MPLOGSHIM_LOCK_WRITE));
 }
 
+/* A fork child has the same open lock file: nobody sees that it is attached. */
+static void nothing_is_handed_on_beside_fork_children(void **state)
+{
+    struct log *log = scene.writer->log;
+    (void)state;
+    assert_true(scene_write_lines(&scene, 1, 1));
+    log_share_locks(true);
+    assert_true(log->lock.shared && !log->lock.unseen);
+    assert_int_equal(locks_of_two(2), 2);
+    log_forked();
+    assert_true(log->lock.shared && !log->lock.unseen);
+    log->lock.shared = false;
+    log_forked(); /* of which its parent does not know */
+    assert_true(log->lock.shared && log->lock.unseen);
+}
+
 /* As with O_DSYNC, or on a machine that has other things to do. */
 static void file_is_given_back_after_a_write_that_took_long(void **state)
 {
@@ -356,6 +372,7 @@ int main(void)
         TEST(what_is_written_of_a_record_when_its_number_is_lost_is_not_written_again),
         TEST(thread_that_waits_finds_the_file_locked),
         TEST(file_is_given_back_after_a_while_and_to_others_after_each_write),
+        TEST(nothing_is_handed_on_beside_fork_children),
         TEST(file_is_given_back_after_a_write_that_took_long),
         TEST(file_is_given_back_behind_the_last_of_many_records),
         TEST(who_jumps_away_before_it_takes_the_locks_gives_them_back),
