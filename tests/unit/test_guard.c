@@ -383,7 +383,7 @@ static void who_comes_no_more_gives_up_what_was_handed_on(void **state)
  * Threads that hand on what they hold with the lock, give up after a moment, and jump out of waiting and waking: what
  * is held is never left with nobody to come for it.
  */
-enum { HAND_ON_PASSES = 100, HAND_ON_ROUNDS = 50 };
+enum { HAND_ON_PASSES = 12, HAND_ON_ROUNDS = 20 };
 static uint32_t kept_mutex;
 static bool kept;
 static __thread jmp_buf away;
