@@ -330,8 +330,11 @@ static void lock_is_handed_on_only_to_who_comes(void **state)
     assert_false(guard_mutex_is_awaited(&handover.mutex));
     assert_int_equal(pthread_create(&thread, NULL, wait_for_lock, &locked), 0);
     bool handed_on = false;
-    while (!handed_on) { /* it may not sleep yet */
+    while (!handed_on && !__atomic_load_n(&locked, __ATOMIC_ACQUIRE)) { /* it may not sleep yet, or come in between */
         handed_on = guard_mutex_is_awaited(&handover.mutex) && guard_mutex_hand_on(&handover.mutex);
+    }
+    if (!handed_on) {
+        guard_mutex_unlock(&handover.mutex);
     }
     pthread_join(thread, NULL);
     assert_true(locked);
