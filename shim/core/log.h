@@ -120,7 +120,7 @@ struct log {
     struct lockfile lock;
     bool locked;           /* the file lock is held, of which: */
     bool handed_on;        /*   the next thread that writes is to find it held */
-    uint32_t held_for;     /*   how much was written under it since it was taken (log_hand_on) */
+    uint32_t held_for;     /*   how much was written under it since it was taken (log_hands_on) */
     int64_t held_since;    /* since when, by the coarse monotonic clock */
     int64_t crowded_until; /* monotonic nanoseconds: other processes want it too, and it is handed on to no thread */
     int64_t generation;    /* of `begun` and `boundary`; -1: not read yet */
@@ -237,13 +237,13 @@ void log_visit_held(void (*visit)(struct writer *writer));
 /* Around fork, by the thread that forks: the registry is in one piece in the child, unless it could not be had within a
  * second. */
 void log_fork_prepare(void);
+void log_fork_done(void);
 
 /*
  * A child is about to be made that shares what tells that somebody is attached, and perhaps the memory, but not the
  * locks: the threads of either hand no lock on from now on.
  */
 void log_share_locks(bool memory);
-void log_fork_done(void);
 
 /* From now on (exit, a seccomp filter) nothing is held back; what is decided under the log's lock. */
 extern atomic_bool log_holds_nothing;
