@@ -1,45 +1,15 @@
 #include "config_parser.h"
 #include "sys.h"
+#include "text_builder.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* A pattern or path that is being put together; `overflow` once it did not fit, with what fitted still in it. */
-struct builder {
-    char *text;
-    size_t length;
-    size_t size;
-    bool overflow;
-};
-
-static void add_byte(struct builder *builder, char byte)
-{
-    if (builder->length + 1 >= builder->size) {
-        builder->overflow = true;
-        return;
-    }
-    builder->text[builder->length++] = byte;
-    builder->text[builder->length] = '\0';
-}
-
-static void add_text(struct builder *builder, const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++)
-        add_byte(builder, text[i]);
-}
-
-/* A path as a pattern that matches it alone. */
-static void add_literal(struct builder *builder, const char *path)
-{
-    for (; *path != '\0'; path++) {
-        if (strchr("*?[\\", *path))
-            add_byte(builder, '\\');
-        add_byte(builder, *path);
-    }
-}
+/* What is escaped in a path, to be a pattern that matches it alone. */
+static const char special_in_path[] = "*?[\\";
 
 /* Takes the last component away. False if it crosses directories, because then nobody can say what ".." is. */
-static bool remove_component(struct builder *builder)
+static bool remove_component(struct text_builder *builder)
 {
     char *slash = memrchr(builder->text, '/', builder->length);
     if (!slash)
@@ -60,7 +30,7 @@ static bool ends_in_escape(const char *component, size_t length)
 }
 
 /* Adds the components of a pattern without "//", "." and "..". Returns NULL or what was expected. */
-static const char *add_components(struct builder *builder, const char *text)
+static const char *add_components(struct text_builder *builder, const char *text)
 {
     while (*text != '\0') {
         size_t whole = strcspn(text, "/");
@@ -77,8 +47,8 @@ static const char *add_components(struct builder *builder, const char *text)
         if (dots && !remove_component(builder))
             return "no '..' behind '**'";
         if (length > 0 && !dot && !dots) {
-            add_byte(builder, '/');
-            add_text(builder, text, length);
+            text_add_byte(builder, '/');
+            text_add(builder, text, length);
         }
         text += whole + !last;
         if (!last && *text == '\0')
@@ -165,10 +135,10 @@ static void resolve_pattern(struct config_parser *parser, struct rule *rule)
     if (used == 0 || strcmp(path, real) == 0)
         return;
 
-    struct builder builder = {.text = parser->next, .size = PATH_MAX};
+    struct text_builder builder = {.text = parser->next, .size = PATH_MAX};
     if (strcmp(real, "/") != 0)
-        add_literal(&builder, real);
-    add_text(&builder, rule->pattern + used, strlen(rule->pattern + used));
+        text_add_escaped(&builder, real, special_in_path);
+    text_add(&builder, rule->pattern + used, strlen(rule->pattern + used));
     if (builder.overflow || builder.length == 0)
         return;
     rule->pattern_real = builder.text;
@@ -177,7 +147,7 @@ static void resolve_pattern(struct config_parser *parser, struct rule *rule)
 
 const char *config_make_pattern(struct config_parser *parser, const char *text, struct rule *rule)
 {
-    struct builder builder = {.text = parser->next, .size = PATH_MAX};
+    struct text_builder builder = {.text = parser->next, .size = PATH_MAX};
 
     if (parser->end - parser->next < 2 * PATH_MAX) /* config_reserve counted; never more than a bug */
         return "fewer patterns";
@@ -189,7 +159,7 @@ const char *config_make_pattern(struct config_parser *parser, const char *text, 
         if (!parser->directory || parser->directory[0] != '/')
             return "an absolute path, as the starting directory is not known";
         if (parser->directory[1] != '\0')
-            add_literal(&builder, parser->directory);
+            text_add_escaped(&builder, parser->directory, special_in_path);
     }
     const char *expected = add_components(&builder, text);
     if (expected)

@@ -1,6 +1,7 @@
 #include "policy.h"
 
 #include "config_parser.h"
+#include "text_builder.h"
 
 #include <errno.h>
 #include <string.h>
@@ -156,40 +157,6 @@ void policy_differences(const struct policy *recorded, const struct policy *own,
     }
 }
 
-/* The text of a rule that is being put together. */
-struct builder {
-    char *text;
-    size_t length;
-    size_t size;
-    bool overflow;
-};
-
-static void add_byte(struct builder *builder, char byte)
-{
-    if (builder->length + 1 >= builder->size) {
-        builder->overflow = true;
-        return;
-    }
-    builder->text[builder->length++] = byte;
-    builder->text[builder->length] = '\0';
-}
-
-static void add_text(struct builder *builder, const char *text)
-{
-    for (; *text != '\0'; text++)
-        add_byte(builder, *text);
-}
-
-/* `text` with a '\' before every byte of `special`. */
-static void add_escaped(struct builder *builder, const char *text, const char *special)
-{
-    for (; *text != '\0'; text++) {
-        if (strchr(special, *text))
-            add_byte(builder, '\\');
-        add_byte(builder, *text);
-    }
-}
-
 /* Whether a byte of a path is one that config_is_clean refuses in a pattern. */
 static bool is_unclean(const char *path)
 {
@@ -204,7 +171,7 @@ static bool is_special(const char *path)
     return strchr(special_in_pattern, *path) != NULL;
 }
 
-static void add_pattern(struct builder *builder, const char *path)
+static void add_pattern(struct text_builder *builder, const char *path)
 {
     size_t length = 0;
     for (const char *byte = path; *byte != '\0'; byte++)
@@ -213,16 +180,16 @@ static void add_pattern(struct builder *builder, const char *path)
 
     for (; *path != '\0'; path++) {
         if (is_unclean(path) || (is_special(path) && !escape)) {
-            add_byte(builder, '?');
+            text_add_byte(builder, '?');
             continue;
         }
         if (is_special(path))
-            add_byte(builder, '\\');
-        add_byte(builder, *path);
+            text_add_byte(builder, '\\');
+        text_add_byte(builder, *path);
     }
 }
 
-static void add_policy(struct builder *builder, const struct policy *policy)
+static void add_policy(struct text_builder *builder, const struct policy *policy)
 {
     for (int i = 0; i < POLICY_WORDS; i++) {
         char word[POLICY_WORD_SIZE];
@@ -230,12 +197,12 @@ static void add_policy(struct builder *builder, const struct policy *policy)
         if ((i == KEY_INTERVAL && unit == PERIOD_NONE) || (i == KEY_AT && unit != PERIOD_DAY && unit != PERIOD_WEEK))
             continue; /* would be refused without when */
         policy_word(policy, i, word);
-        add_byte(builder, ',');
-        add_text(builder, word);
+        text_add_byte(builder, ',');
+        text_add(builder, word, strlen(word));
     }
 }
 
-static void add_words(struct builder *builder, const struct rule *rule)
+static void add_words(struct text_builder *builder, const struct rule *rule)
 {
     static const char *const lines[] = {[LINES_WHOLE] = "whole", [LINES_STRICT] = "strict", [LINES_OFF] = "off"};
     static const char *const truncate[] = {
@@ -246,39 +213,39 @@ static void add_words(struct builder *builder, const struct rule *rule)
     diag_format(text, sizeof text, ",lock=%s,lines=%s,truncate=%s,lock_timeout=%s",
                 rule->lock == RULE_LOCK_ROTATE ? "rotate" : "write", lines[rule->lines], truncate[rule->truncate],
                 duration);
-    add_text(builder, text);
+    text_add(builder, text, strlen(text));
 }
 
-static void add_owner(struct builder *builder, const struct rule *rule)
+static void add_owner(struct text_builder *builder, const struct rule *rule)
 {
     char text[64];
     if (rule->mode >= 0) {
         diag_format(text, sizeof text, ",mode=%o", (unsigned)rule->mode);
-        add_text(builder, text);
+        text_add(builder, text, strlen(text));
     }
     if (rule->owner != (uid_t)-1) {
         diag_format(text, sizeof text, ",owner=%u", rule->owner);
-        add_text(builder, text);
+        text_add(builder, text, strlen(text));
         if (rule->group != (gid_t)-1) {
             diag_format(text, sizeof text, ":%u", rule->group);
-            add_text(builder, text);
+            text_add(builder, text, strlen(text));
         }
     }
 }
 
-static void add_path(struct builder *builder, const char *key, const char *path)
+static void add_path(struct text_builder *builder, const char *key, const char *path)
 {
     if (path) {
-        add_byte(builder, ',');
-        add_text(builder, key);
-        add_byte(builder, '=');
-        add_escaped(builder, path, ",;#\\ ");
+        text_add_byte(builder, ',');
+        text_add(builder, key, strlen(key));
+        text_add_byte(builder, '=');
+        text_add_escaped(builder, path, ",;#\\ ");
     }
 }
 
 int policy_rule_text(const struct rule *rule, const char *path, char *text, size_t size)
 {
-    struct builder builder = {.text = text, .size = size, .overflow = size == 0};
+    struct text_builder builder = {.text = text, .size = size, .overflow = size == 0};
     if (size > 0)
         text[0] = '\0';
     add_pattern(&builder, path);

@@ -4,15 +4,13 @@
 #ifndef ASYNC_SCENE_H
 #define ASYNC_SCENE_H
 
-#include "log_scene.h"
+#include "log_test.h"
 
 #include "../../shim/core/log_async.h"
 
 #include <signal.h>
 
 enum { HOUR = 3600 };
-
-static struct scene scene;
 
 /* The core as at the start of a process, with a buffer for what it will write. */
 static inline void async_start(void)

@@ -1,5 +1,5 @@
 /* One log written to by one process: size rotation, splitting, held lines, descriptors and what befalls the files. */
-#include "log_scene.h"
+#include "log_test.h"
 
 #include "../../shim/core/own.h"
 
@@ -9,29 +9,6 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
-
-static struct scene scene;
-
-static int setup(void **state)
-{
-    (void)state;
-    scene_make(&scene);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scene_end(&scene);
-    return 0;
-}
-
-static void begin(uint64_t max_bytes)
-{
-    scene.rule.policy.max_bytes = max_bytes;
-    scene_start(&scene);
-    scene_attach(&scene);
-}
 
 static void append(const char *text)
 {
@@ -53,7 +30,7 @@ static void lines_append_to_what_is_there(void **state)
 {
     (void)state;
     temporary_write(scene.directory, LOG_NAME, "before\n");
-    begin(0);
+    scene_begin(0);
     append("one\n");
     append("two\n");
     assert_file(LOG_NAME, "before\none\ntwo\n");
@@ -64,7 +41,7 @@ static void lines_append_to_what_is_there(void **state)
 static void size_is_never_exceeded_and_always_used(void **state)
 {
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 3));
     assert_false(temporary_exists(scene.directory, "app.log.1"));
     assert_true(scene_write_lines(&scene, 4, 20));
@@ -82,7 +59,7 @@ static void size_is_never_exceeded_and_always_used(void **state)
 static void line_larger_than_the_size_is_whole_in_a_file_of_its_own(void **state)
 {
     (void)state;
-    begin(10);
+    scene_begin(10);
     append("a line longer than ten bytes\n");
     assert_false(temporary_exists(scene.directory, "app.log.1"));
     append("b\n");
@@ -98,7 +75,7 @@ static void line_larger_than_the_size_is_whole_in_a_file_of_its_own(void **state
 static void record_larger_than_the_size_is_split_between_lines(void **state)
 {
     (void)state;
-    begin(10);
+    scene_begin(10);
     append("x\n");
     append("1234\n1234\n1234\nlonger than ten\n12\n34\n56\n78\n");
     assert_file("app.log.4", "x\n1234\n");
@@ -111,7 +88,7 @@ static void record_larger_than_the_size_is_split_between_lines(void **state)
 static void rotation_waits_for_the_end_of_a_line(void **state)
 {
     (void)state;
-    begin(10);
+    scene_begin(10);
     append("1234\n");
     append("123"); /* without a newline */
     append("456789\n");
@@ -125,7 +102,7 @@ static void rotation_waits_for_no_more_than_64_kilobytes(void **state)
     static char piece[8192 + 1];
     (void)state;
     memset(piece, 'x', sizeof piece - 1);
-    begin(10);
+    scene_begin(10);
     for (int i = 0; i < 2 * LOG_HOLD_MAX / 8192; i++) {
         append(piece);
     }
@@ -139,7 +116,7 @@ static void record_of_many_pieces_is_written_whole(void **state)
     enum { PIECES = 3000 };
     static struct iovec vector[PIECES];
     (void)state;
-    begin(0);
+    scene_begin(0);
     for (int i = 0; i < PIECES; i++) {
         vector[i] = (struct iovec){.iov_base = (void *)(uintptr_t) "ab\n", .iov_len = 3};
     }
@@ -153,7 +130,7 @@ static void record_of_many_pieces_is_written_whole(void **state)
 static void rest_of_a_line_follows_before_anything_else(void **state)
 {
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_int_equal(scene_append(scene.writer, "one\ntw", HOLD_REST), 6);
     assert_file(LOG_NAME, "one\n");
     assert_int_equal(scene_append(scene.writer, "o\nthree", HOLD_REST), 7);
@@ -165,7 +142,7 @@ static void rest_of_a_line_follows_before_anything_else(void **state)
 static void write_without_a_newline_goes_through_unless_lines_are_strict(void **state)
 {
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_int_equal(scene_append(scene.writer, "ab", HOLD_REST), 2);
     assert_file(LOG_NAME, "ab");
     assert_int_equal(scene_append(scene.writer, "cd", HOLD_UNFINISHED), 2);
@@ -177,7 +154,7 @@ static void write_without_a_newline_goes_through_unless_lines_are_strict(void **
 static void held_rest_goes_out_when_it_is_released(void **state)
 {
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_int_equal(scene_append(scene.writer, "one\ntw", HOLD_REST), 6);
     assert_true(guard_enter());
     assert_int_equal(log_release(scene.writer, scene.fd), 0);
@@ -191,7 +168,7 @@ static void no_more_than_64_kilobytes_are_held(void **state)
     static char piece[LOG_HOLD_MAX + 1];
     (void)state;
     memset(piece, 'x', sizeof piece - 1);
-    begin(0);
+    scene_begin(0);
     assert_int_equal(scene_append(scene.writer, piece, HOLD_UNFINISHED), LOG_HOLD_MAX);
     assert_int_equal(temporary_length(scene.directory, LOG_NAME), 0);
     assert_int_equal(scene_append(scene.writer, "y", HOLD_UNFINISHED), 1);
@@ -201,7 +178,7 @@ static void no_more_than_64_kilobytes_are_held(void **state)
 static void held_rest_is_rescued_when_the_number_is_another_file(void **state)
 {
     (void)state;
-    begin(0);
+    scene_begin(0);
     temporary_write(scene.directory, "other", "");
     struct temporary_path other = temporary_path(scene.directory, "other");
     assert_int_equal(scene_append(scene.writer, "one\ntwo", HOLD_REST), 7);
@@ -218,7 +195,7 @@ static void held_rest_is_rescued_when_the_number_is_another_file(void **state)
 static void number_that_is_another_file_is_told_within_a_second(void **state)
 {
     (void)state;
-    begin(5);
+    scene_begin(5);
     append("one\n");
     temporary_write(scene.directory, "other", "as it was");
     struct temporary_path other = temporary_path(scene.directory, "other");
@@ -235,7 +212,7 @@ static void number_that_is_a_pipe_is_told_at_once(void **state)
 {
     int ends[2];
     (void)state;
-    begin(5);
+    scene_begin(5);
     append("one\n");
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     assert_int_equal(dup2(ends[1], scene.fd), scene.fd);
@@ -247,7 +224,7 @@ static void number_that_is_a_pipe_is_told_at_once(void **state)
 static void all_descriptors_follow_and_keep_their_flags(void **state)
 {
     (void)state;
-    begin(2 * LINE_LENGTH);
+    scene_begin(2 * LINE_LENGTH);
     int duplicate = dup(scene.fd); /* without close-on-exec */
     int reader = open(scene.path.text, O_RDWR | O_APPEND | O_NONBLOCK | O_CLOEXEC);
     struct writer *second = scene_attach_descriptor(&scene, duplicate);
@@ -280,7 +257,7 @@ static void offset_of_a_reading_descriptor_stays_when_asked(void **state)
 {
     const struct iovec vector = {.iov_base = (void *)(uintptr_t) "xyz\n", .iov_len = 4};
     (void)state;
-    begin(0);
+    scene_begin(0);
     append("abc\n");
     int reader = open(scene.path.text, O_RDWR | O_APPEND | O_CLOEXEC);
     struct writer *writer = scene_attach_descriptor(&scene, reader);
@@ -298,7 +275,7 @@ static void new_file_has_the_permissions_of_the_one_before(void **state)
 {
     struct stat status;
     (void)state;
-    begin(LINE_LENGTH);
+    scene_begin(LINE_LENGTH);
     assert_int_equal(fchmod(scene.fd, 06751), 0);
     assert_true(scene_write_lines(&scene, 1, 2));
     assert_int_equal(stat(scene.path.text, &status), 0);
@@ -313,7 +290,7 @@ static void only_so_many_archives_are_kept(void **state)
 {
     (void)state;
     scene.rule.policy.backups = 2;
-    begin(LINE_LENGTH);
+    scene_begin(LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 9));
     scene_settle(&scene);
     assert_file("app.log.2", "line 000007 .......\n");
@@ -326,7 +303,7 @@ static void only_so_many_archives_are_kept(void **state)
 static int truncate_as(enum rule_truncate how)
 {
     scene.rule.truncate = how;
-    begin(0);
+    scene_begin(0);
     append("one\n");
     assert_true(guard_enter());
     int result = log_truncate(scene.writer, scene.fd);
@@ -379,7 +356,7 @@ static void error_of_a_write_is_the_programs(void **state)
 {
     static const int errors[] = {-ENOSPC, -EFBIG, -EIO, -EDQUOT, -EINTR, -EAGAIN};
     (void)state;
-    begin(0);
+    scene_begin(0);
     append("one\n");
     sys.writev = failing_writev;
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
@@ -397,7 +374,7 @@ static void error_of_a_write_is_the_programs(void **state)
 static void held_rest_stays_held_when_it_cannot_be_written(void **state)
 {
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_int_equal(scene_append(scene.writer, "one\ntw", HOLD_REST), 6);
     sys.writev = failing_writev;
     writes_left = 0;
@@ -436,7 +413,7 @@ static void idle_logs_keep_only_so_many_descriptors(void **state)
 static void log_was_rotated_once_its_lock_file_says_so(void **state)
 {
     (void)state;
-    begin(LINE_LENGTH);
+    scene_begin(LINE_LENGTH);
     assert_true(guard_enter());
     assert_false(log_was_rotated(scene.path.text, &scene.rule));
     guard_leave();
@@ -453,7 +430,7 @@ static void lock_file_may_lie_elsewhere(void **state)
     (void)state;
     assert_int_equal(mkdir(locks.text, 0700), 0);
     scene.rule.lock_dir = locks.text;
-    begin(LINE_LENGTH);
+    scene_begin(LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 3));
     snprintf(name, sizeof name, "%s.lock", scene.path.text);
     for (char *slash = name; (slash = strchr(slash, '/')) != NULL;) {
@@ -490,7 +467,7 @@ static int replace_and_be_interrupted(int from, int to, int flags)
 static void no_handler_runs_between_a_descriptors_new_file_and_what_is_known_of_it(void **state)
 {
     (void)state;
-    begin(0);
+    scene_begin(0);
     append("one\n");
     assert_int_equal(unlink(scene.path.text), 0);
     temporary_write(scene.directory, LOG_NAME, "");
@@ -505,7 +482,7 @@ static void no_handler_runs_between_a_descriptors_new_file_and_what_is_known_of_
     assert_file(LOG_NAME, "two\n");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 
 int main(void)
 {

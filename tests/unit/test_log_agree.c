@@ -1,5 +1,5 @@
 /* One log, one policy: who records it, who follows, and what is said of it. */
-#include "log_scene.h"
+#include "log_test.h"
 
 #include "../../shim/core/policy.h"
 
@@ -11,17 +11,9 @@
 
 #include <cmocka.h>
 
-static struct scene scene;
 static pid_t other;
 static int to_other;
 static int from_other;
-
-static int setup(void **state)
-{
-    (void)state;
-    scene_make(&scene);
-    return 0;
-}
 
 static void end_other(void)
 {
@@ -196,14 +188,14 @@ static void a_new_lock_file_is_agreed_on_anew(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_first_records_its_policy, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_that_comes_later_follows_the_record_and_says_so, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_with_the_same_settings_has_nothing_to_say, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_record_that_nobody_stands_for_is_replaced, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_killed_process_stands_for_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_record_that_others_may_write_is_not_followed_but_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(noise_in_place_of_a_record_is_replaced, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_new_lock_file_is_agreed_on_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_records_its_policy, scene_setup, teardown),
+        cmocka_unit_test_setup_teardown(one_that_comes_later_follows_the_record_and_says_so, scene_setup, teardown),
+        cmocka_unit_test_setup_teardown(one_with_the_same_settings_has_nothing_to_say, scene_setup, teardown),
+        cmocka_unit_test_setup_teardown(a_record_that_nobody_stands_for_is_replaced, scene_setup, teardown),
+        cmocka_unit_test_setup_teardown(a_killed_process_stands_for_nothing, scene_setup, teardown),
+        cmocka_unit_test_setup_teardown(a_record_that_others_may_write_is_not_followed_but_told, scene_setup, teardown),
+        cmocka_unit_test_setup_teardown(noise_in_place_of_a_record_is_replaced, scene_setup, teardown),
+        cmocka_unit_test_setup_teardown(a_new_lock_file_is_agreed_on_anew, scene_setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,20 +18,6 @@
 
 enum { LAST_LINE = 20, SECONDS_MOST = 60, MANY = 32768 / 4 / LINE_LENGTH + 10 /* more than a quarter of a buffer */ };
 
-static int setup(void **state)
-{
-    (void)state;
-    scene_make(&scene);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    temporary_remove(scene.directory);
-    return 0;
-}
-
 /* A look for buffers of the dead came between making and locking it. */
 static int removals;
 
@@ -348,7 +334,7 @@ static void a_buffer_that_is_made_anew_is_not_put_off(void **state)
     assert_true(history_holds(scene.directory, 2 * MANY, 0));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 
 int main(void)
 {

@@ -16,20 +16,6 @@
 
 enum { LAST_LINE = 20, MANY_LINES = 400, KILLED = 9 };
 
-static int setup(void **state)
-{
-    (void)state;
-    scene_make(&scene);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    temporary_remove(scene.directory);
-    return 0;
-}
-
 static ssize_t die_in_writev(int fd, const struct iovec *vector, int count)
 {
     if (fd == scene.fd) {
@@ -366,7 +352,7 @@ static void what_was_taken_over_leaves_no_memory_and_no_descriptor(void **state)
     assert_int_equal(many.pages, one.pages);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 
 int main(void)
 {

@@ -2,7 +2,7 @@
  * One log in a directory where somebody else makes links, FIFOs and files at the worst moment: a root process writes
  * through none of them, and waits for none.
  */
-#include "log_scene.h"
+#include "log_test.h"
 
 #include "../../include/mplogshim.h"
 #include "../../shim/core/lockfile.h"
@@ -13,29 +13,6 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
-
-static struct scene scene;
-
-static int setup(void **state)
-{
-    (void)state;
-    scene_make(&scene);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scene_end(&scene);
-    return 0;
-}
-
-static void begin(uint64_t max_bytes)
-{
-    scene.rule.policy.max_bytes = max_bytes;
-    scene_start(&scene);
-    scene_attach(&scene);
-}
 
 static struct temporary_path path_of(const char *name)
 {
@@ -67,7 +44,7 @@ static int swap_and_openat(int dir, const char *path, int flags, mode_t mode)
 /* Somebody moves the live file, and puts a plain one there that is something else as soon as it was looked at. */
 static void write_while_somebody_swaps(void (*with)(void))
 {
-    begin(0);
+    scene_begin(0);
     assert_true(scene_write_lines(&scene, 1, 2));
     rename_file(LOG_NAME, "moved");
     temporary_write(scene.directory, LOG_NAME, "");
@@ -135,7 +112,7 @@ static int openat_without_proc(int dir, const char *path, int flags, mode_t mode
 
 static void follow_moved_file(bool with_proc)
 {
-    begin(0);
+    scene_begin(0);
     assert_true(scene_write_lines(&scene, 1, 1));
     int before = fcntl(scene.fd, F_GETFL);
     rename_file(LOG_NAME, "moved");
@@ -162,7 +139,7 @@ static void without_proc_a_followed_file_waits_as_before(void **state)
 /* Somebody gives a file of root's the log's name. `mode`: of the directory. */
 static void follow_second_name(mode_t mode)
 {
-    begin(0);
+    scene_begin(0);
     assert_true(scene_write_lines(&scene, 1, 1));
     temporary_write(scene.directory, "precious", "");
     rename_file(LOG_NAME, "moved");
@@ -194,7 +171,7 @@ static void line_of_a_signal_handler_goes_into_no_fifo(void **state)
     char nothing[16];
     const struct iovec vector = {.iov_base = "aside\n", .iov_len = 6};
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_true(scene_write_lines(&scene, 1, 1));
     rename_file(LOG_NAME, "moved");
     assert_int_equal(mkfifo(scene.path.text, 0666), 0);
@@ -212,7 +189,7 @@ static void link_in_place_of_the_directory_is_not_followed(void **state)
     char moved[2 * TEMPORARY_SIZE];
     char elsewhere[TEMPORARY_SIZE];
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     temporary_make(elsewhere);
     assert_true(scene_write_lines(&scene, 1, 2));
     snprintf(moved, sizeof moved, "%s.moved", scene.directory);
@@ -245,7 +222,7 @@ static void lock_file_of_a_stranger_does_not_say_when_the_log_is_due(void **stat
     temporary_write(scene.directory, LOCK_NAME, "");
     assert_int_equal(chown(path_of(LOCK_NAME).text, SOMEBODY, SOMEBODY), 0);
     scene.rule.policy.period = (struct period){.unit = PERIOD_HOUR, .interval = 1};
-    begin(0);
+    scene_begin(0);
     struct lockfile lock = {.fd = open(path_of(LOCK_NAME).text, O_RDWR | O_CLOEXEC)};
     for (int number = 1; number <= 10; number++) {
         assert_int_equal(lockfile_write(&lock, LOCKFILE_BEGUN, scene_clock.real - 7200), 0);
@@ -275,7 +252,7 @@ static void nobody_may_read_the_new_file_who_could_not_read_the_one_before(void 
 {
     struct stat status;
     (void)state;
-    begin(2 * LINE_LENGTH);
+    scene_begin(2 * LINE_LENGTH);
     if (geteuid() != 0) {
         return; /* only root can give a file to a group that it is not in */
     }
@@ -301,7 +278,7 @@ static void buffer_larger_than_any_is_noise_and_not_out_of_memory(void **state)
     static const char name[] = ".app.log.00000000000000aa.ring";
     int64_t looked;
     (void)state;
-    begin(0);
+    scene_begin(0);
     temporary_write(scene.directory, name, "mplogshim ring\n");
     assert_int_equal(truncate(path_of(name).text, RING_PAGE), 0);
     sys.fstat = fstat_of_a_huge_file;
@@ -313,7 +290,7 @@ static void buffer_larger_than_any_is_noise_and_not_out_of_memory(void **state)
     assert_true(temporary_exists(scene.directory, name));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 
 int main(void)
 {

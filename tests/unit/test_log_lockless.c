@@ -1,5 +1,5 @@
 /* One log with lock=rotate: what is written without the file lock, and what is looked at once for each tick. */
-#include "log_scene.h"
+#include "log_test.h"
 
 #include "../../shim/core/log_lockless.h"
 
@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-static struct scene scene;
 static int64_t tick;
 static int locks;
 static int looks;
@@ -46,13 +45,6 @@ static int setup(void **state)
     scene.rule.lock = RULE_LOCK_ROTATE;
     filesystem = EXT4_SUPER_MAGIC;
     tick = 1000000;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scene_end(&scene);
     return 0;
 }
 
@@ -305,19 +297,20 @@ static void who_closes_while_another_writes_does_not_end_the_process(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(within_a_tick_nothing_is_locked_or_looked_at, setup, teardown),
-        cmocka_unit_test_setup_teardown(once_a_second_everything_is_looked_at_under_the_lock, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_file_that_is_full_is_rotated_in_the_next_tick, setup, teardown),
-        cmocka_unit_test_setup_teardown(who_has_not_looked_yet_loses_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_written_late_is_compressed_as_well, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_record_larger_than_a_file_is_split_under_the_lock, setup, teardown),
-        cmocka_unit_test_setup_teardown(who_asks_not_to_append_appends, setup, teardown),
-        cmocka_unit_test_setup_teardown(lines_in_pieces_stay_together, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_boundary_that_is_passed_rotates_in_the_next_tick, setup, teardown),
+        cmocka_unit_test_setup_teardown(within_a_tick_nothing_is_locked_or_looked_at, setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(once_a_second_everything_is_looked_at_under_the_lock, setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_is_full_is_rotated_in_the_next_tick, setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(who_has_not_looked_yet_loses_nothing, setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(what_is_written_late_is_compressed_as_well, setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(a_record_larger_than_a_file_is_split_under_the_lock, setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(who_asks_not_to_append_appends, setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(lines_in_pieces_stay_together, setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(a_boundary_that_is_passed_rotates_in_the_next_tick, setup, scene_teardown),
         cmocka_unit_test_setup_teardown(where_appending_is_not_atomic_every_write_is_locked_and_that_is_said_once,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(an_error_of_the_write_is_told_and_ends, setup, teardown),
-        cmocka_unit_test_setup_teardown(who_closes_while_another_writes_does_not_end_the_process, setup, teardown),
+                                        setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(an_error_of_the_write_is_told_and_ends, setup, scene_teardown),
+        cmocka_unit_test_setup_teardown(who_closes_while_another_writes_does_not_end_the_process, setup,
+                                        scene_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
  * A lock was lost: another process rotates in the middle of this one's rotation, under the same names, or does so under
  * another lock file. It costs no line, and nobody writes to a file that has no name any more.
  */
-#include "log_scene.h"
+#include "log_test.h"
 
 #include "../../include/mplogshim.h"
 
@@ -12,8 +12,6 @@
 
 #include <cmocka.h>
 
-static struct scene scene;
-
 static int setup(void **state)
 {
     (void)state;
@@ -21,13 +19,6 @@ static int setup(void **state)
     scene.rule.policy.max_bytes = 3 * LINE_LENGTH;
     scene_start(&scene);
     scene_attach(&scene);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scene_end(&scene);
     return 0;
 }
 
@@ -252,7 +243,7 @@ static void nothing_is_rotated_without_the_lock(void **state)
     assert_true(history_holds(scene.directory, 8, 0));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
 
 int main(void)
 {

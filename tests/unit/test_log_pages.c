@@ -2,7 +2,7 @@
  * A writer that was killed in the middle of a record leaves the beginning of a line, up to the end of a page. What it
  * had announced tells the next writer, who ends that line with a newline, but only if it lacks one.
  */
-#include "log_scene.h"
+#include "log_test.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 enum { PAGE = 4096 };
-static struct scene scene;
 static char page[PAGE + 1];
 
 static int setup(void **state)
@@ -21,13 +20,6 @@ static int setup(void **state)
     scene_make(&scene);
     scene_start(&scene);
     scene_attach(&scene);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scene_end(&scene);
     return 0;
 }
 
@@ -112,7 +104,7 @@ static void line_that_is_still_being_written_is_not_ended(void **state)
     assert_int_equal(temporary_length(scene.directory, LOG_NAME), PAGE + 5 + 5);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
 
 int main(void)
 {

@@ -1,5 +1,5 @@
 /* One log and what others do to it: other processes, an administrator, whoever holds the lock. */
-#include "log_scene.h"
+#include "log_test.h"
 
 #include "../../include/mplogshim.h"
 
@@ -8,29 +8,6 @@
 #include <sys/wait.h>
 
 #include <cmocka.h>
-
-static struct scene scene;
-
-static int setup(void **state)
-{
-    (void)state;
-    scene_make(&scene);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scene_end(&scene);
-    return 0;
-}
-
-static void begin(uint64_t max_bytes)
-{
-    scene.rule.policy.max_bytes = max_bytes;
-    scene_start(&scene);
-    scene_attach(&scene);
-}
 
 /* The lines, and that they and no others are in the history after all is settled. */
 static void assert_history(int last)
@@ -53,7 +30,7 @@ static void other_process_writes(int first, int last)
 static void rotation_by_another_process_is_followed_at_once(void **state)
 {
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 2));
     other_process_writes(3, 7);
     assert_true(scene_write_lines(&scene, 8, 8));
@@ -66,7 +43,7 @@ static void fork_child_and_parent_go_on_together(void **state)
 {
     int status = -1;
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 2));
     pid_t child = fork();
     if (child == 0) {
@@ -84,7 +61,7 @@ static void fork_child_does_not_write_what_its_parent_holds(void **state)
 {
     int status = -1;
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_int_equal(scene_append(scene.writer, "line 000001 .......\nline 0000", HOLD_REST), LINE_LENGTH + 9);
     pid_t child = fork();
     if (child == 0) {
@@ -107,7 +84,7 @@ static void descriptor_that_a_fork_child_has_from_before_a_rotation_is_found_out
 {
     struct stat live;
     (void)state;
-    begin(10 * LINE_LENGTH + 15); /* the archive has room for what should not go there */
+    scene_begin(10 * LINE_LENGTH + 15); /* the archive has room for what should not go there */
     assert_true(scene_write_lines(&scene, 1, 3));
     int other = open(scene.path.text, O_WRONLY | O_APPEND | O_CLOEXEC);
     struct writer *behind = scene_attach_descriptor(&scene, other);
@@ -131,7 +108,7 @@ static void live_file_that_was_moved_is_made_anew_within_a_second(void **state)
 {
     struct stat status;
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_int_equal(fchmod(scene.fd, 0640), 0);
     assert_true(scene_write_lines(&scene, 1, 2));
     move_live("app.log.1");
@@ -146,7 +123,7 @@ static void live_file_that_was_moved_is_made_anew_within_a_second(void **state)
 static void live_file_that_was_replaced_is_followed_within_a_second(void **state)
 {
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_true(scene_write_lines(&scene, 1, 2));
     move_live("app.log.1");
     temporary_write(scene.directory, LOG_NAME, "");
@@ -159,7 +136,7 @@ static void live_file_that_was_replaced_is_followed_within_a_second(void **state
 static void live_file_that_was_removed_or_truncated_does_no_harm(void **state)
 {
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_int_equal(scene_append(scene.writer, "gone\n", HOLD_NONE), 5);
     assert_int_equal(unlink(scene.path.text), 0);
     scene_pass(1);
@@ -172,7 +149,7 @@ static void live_file_that_was_removed_or_truncated_does_no_harm(void **state)
 /* The live path is a link, a directory or a FIFO: writes go on into the file that the program has. */
 static void assert_survives_at_live_path(void (*make)(const char *path))
 {
-    begin(0);
+    scene_begin(0);
     assert_true(scene_write_lines(&scene, 1, 2));
     move_live("moved");
     make(scene.path.text);
@@ -233,7 +210,7 @@ static struct temporary_path lock_path(void)
 static void lock_file_that_was_deleted_does_no_harm(void **state)
 {
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 8));
     assert_int_equal(unlink(lock_path().text), 0);
     assert_true(scene_write_lines(&scene, 9, 12));
@@ -248,7 +225,7 @@ static void lock_file_that_was_deleted_does_no_harm(void **state)
 static void lock_file_that_was_truncated_does_no_harm(void **state)
 {
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 8));
     assert_int_equal(truncate(lock_path().text, 0), 0);
     assert_true(scene_write_lines(&scene, 9, 12));
@@ -274,7 +251,7 @@ static int fstatat_of_hidden(int dir, const char *path, struct stat *status, int
 static void lock_file_that_was_truncated_after_a_rotation_leaves_nobody_in_the_archive(void **state)
 {
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     sys.fstatat = fstatat_of_hidden;
     assert_true(scene_write_lines(&scene, 1, 1));
     other_process_writes(2, 4);
@@ -295,7 +272,7 @@ static void pending_archive_of_the_same_generation_is_not_touched(void **state)
     scene_clock.real = time(NULL); /* the file's times are told by no other clock */
     assert_int_equal(name_pending(LOG_NAME, 0, scene_clock.real, name), 0);
     temporary_write(scene.directory, name, "line 000001 .......\n");
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 2, 5));
     scene_pass(30); /* archives too young to be ordered wait */
     for (int number = 6; number <= 20; number++) {
@@ -312,7 +289,7 @@ static void noise_in_the_lock_file_does_no_harm(void **state)
     for (size_t i = 0; i + 1 < sizeof noise; i++) {
         noise[i] = (char)(1 + i * 7919 % 255);
     }
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     scene.rule.policy.period = (struct period){.unit = PERIOD_HOUR, .interval = 1};
     assert_true(scene_write_lines(&scene, 1, 8));
     temporary_write(scene.directory, LOCK_NAME, noise);
@@ -327,7 +304,7 @@ static void noise_in_the_lock_file_does_no_harm(void **state)
 /* Something else lies where the lock file was: writes go on, one event says so, and one when it is gone. */
 static void assert_survives_at_lock_path(void (*make)(const char *path))
 {
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 8));
     assert_int_equal(unlink(lock_path().text), 0);
     make(lock_path().text);
@@ -367,7 +344,7 @@ static void directory_that_was_replaced_is_followed(void **state)
 {
     char moved[2 * TEMPORARY_SIZE];
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_int_equal(scene_append(scene.writer, "gone\n", HOLD_NONE), 5);
     snprintf(moved, sizeof moved, "%s.moved", scene.directory);
     assert_int_equal(rename(scene.directory, moved), 0);
@@ -422,7 +399,7 @@ static void let_go(void)
 static void lock_that_is_not_to_be_had_is_waited_for_once(void **state)
 {
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 2));
     hold_lock();
     assert_true(scene_write_lines(&scene, 3, 3));
@@ -456,7 +433,7 @@ static int sleep_until_it_lets_go(const struct timespec *duration)
 static void lock_that_comes_free_in_time_is_no_event(void **state)
 {
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_true(scene_write_lines(&scene, 1, 2));
     hold_lock();
     sleeps = 0;
@@ -482,7 +459,7 @@ static int sleep_while_it_is_moved(const struct timespec *duration)
 static void who_waited_for_the_lock_does_not_write_to_what_is_an_archive_meanwhile(void **state)
 {
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_true(scene_write_lines(&scene, 1, 2));
     hold_lock();
     sleeps = 0;
@@ -504,7 +481,7 @@ static void vfork_child_that_may_not_look_stays_in_the_file_it_has(void **state)
     struct stat before;
     struct stat after;
     (void)state;
-    begin(0);
+    scene_begin(0);
     assert_true(scene_write_lines(&scene, 1, 2));
     move_live(LOG_NAME ".1");
     temporary_write(scene.directory, LOG_NAME, "line 000003 .......\n");
@@ -532,7 +509,7 @@ static void lock_is_let_go_where_more_than_was_locked_cannot_be(void **state)
 {
     int status = -1;
     (void)state;
-    begin(0);
+    scene_begin(0);
     sys.fcntl = fcntl_of_what_is_locked;
     assert_true(scene_write_lines(&scene, 1, 3));
     pid_t child = fork();
@@ -547,7 +524,7 @@ static void lock_is_let_go_where_more_than_was_locked_cannot_be(void **state)
 static void program_that_closed_the_lock_file_gets_it_again(void **state)
 {
     (void)state;
-    begin(3 * LINE_LENGTH);
+    scene_begin(3 * LINE_LENGTH);
     assert_true(scene_write_lines(&scene, 1, 4));
     sys_real.close(scene.writer->log->lock.fd);
     sys_real.close(scene.writer->log->directory.fd);
@@ -558,7 +535,7 @@ static void program_that_closed_the_lock_file_gets_it_again(void **state)
     assert_history(30);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
 
 int main(void)
 {

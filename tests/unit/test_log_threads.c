@@ -1,5 +1,5 @@
 /* One log in several threads: what one finds at any moment that another is in the middle of something. */
-#include "log_scene.h"
+#include "log_test.h"
 
 #include "../../shim/core/log_private.h"
 
@@ -17,21 +17,12 @@
 
 #include <cmocka.h>
 
-static struct scene scene;
-
 static int setup(void **state)
 {
     (void)state;
     scene_make(&scene);
     scene_start(&scene);
     scene_attach(&scene);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scene_end(&scene);
     return 0;
 }
 
@@ -363,7 +354,7 @@ static void who_jumps_away_from_the_wait_for_the_file_waits_no_more(void **state
     assert_false(is_locked_by_anybody(MPLOGSHIM_LOCK_WRITE));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
 
 int main(void)
 {

@@ -3,7 +3,7 @@
  *
  * The tests begin on Friday, 2026-11-20, at 16:00:00 UTC.
  */
-#include "log_scene.h"
+#include "log_test.h"
 
 #include "../../include/mplogshim.h"
 
@@ -14,7 +14,6 @@
 
 enum { MINUTE = 60, HOUR = 3600, DAY = 86400 };
 
-static struct scene scene;
 static int line;
 
 static int setup(void **state)
@@ -23,13 +22,6 @@ static int setup(void **state)
     scene_make(&scene);
     scene.rule.policy.naming = NAMING_TIME;
     line = 0;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scene_end(&scene);
     return 0;
 }
 
@@ -108,7 +100,7 @@ static void each_unit_rotates_at_its_boundary(void **state)
         write_around_boundary(scene_clock.real + units[i].first, units[i].length);
         assert_archives(units[i].name);
         if (i + 1 < sizeof units / sizeof units[0]) {
-            teardown(state);
+            scene_teardown(state);
         }
     }
 }
@@ -347,7 +339,7 @@ static void day_of_a_clock_set_ahead_has_23_hours(void **state)
     assert_archives("2026-03-29");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
 
 int main(void)
 {
