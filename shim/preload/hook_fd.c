@@ -141,9 +141,9 @@ static void empty_all(void)
 }
 
 /*
- * Some runtimes close by number (libuv's uv__close_nocancel), libseccomp installs filters so, and threads change their
- * user so: what closes or replaces a descriptor, forks, gives up privileges or ends is heard here as well. Every other
- * system call is left to itself.
+ * Some runtimes close by number (libuv's uv__close_nocancel), libseccomp installs filters so, threads change their user
+ * so, and openat2 is not to be had otherwise: what makes, closes or replaces a descriptor, forks, gives up privileges
+ * or ends is heard here as well. Every other system call is left to itself.
  */
 EXPORT long syscall(long number, ...)
 {
@@ -160,7 +160,22 @@ EXPORT long syscall(long number, ...)
     case SYS_prctl:
         return prctl((int)a[0], a[1], a[2], a[3], a[4]);
     case SYS_pidfd_getfd:
-        return made_unknown((int)real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]));
+    case SYS_openat2:
+        return redirected(made_unknown((int)real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5])));
+    case SYS_openat:
+        return openat((int)a[0], (const char *)a[1], (int)a[2], (mode_t)a[3]);
+#ifdef SYS_open
+    case SYS_open:
+        return open((const char *)a[0], (int)a[1], (mode_t)a[2]);
+#endif
+#ifdef SYS_creat
+    case SYS_creat:
+        return creat((const char *)a[0], (mode_t)a[1]);
+#endif
+    case SYS_fcntl:
+        return fcntl((int)a[0], (int)a[1], a[2]);
+    case SYS_dup:
+        return dup((int)a[0]);
     case SYS_close:
         return close((int)a[0]);
     case SYS_close_range:

@@ -194,6 +194,38 @@ static void lowest_free_numbers(void)
     CHECK(archives("app.log") >= 4);
 }
 
+static int open_how(const char *path)
+{
+    struct {
+        uint64_t flags, mode, resolve;
+    } how = {.flags = O_WRONLY};
+    return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+}
+
+/* As programs do it that have no other way (openat2), onto a number that was a plain file's and closed unheard. */
+static void by_syscall(void)
+{
+    int log = open_log("app.log");
+    for (int way = 0; way < 5; way++) {
+        int plain = open("plain", O_WRONLY | O_CREAT, 0644);
+        write_text(plain, "plain\n");
+        raw_syscall(SYS_close, plain);
+        int fd = way == 0   ? (int)syscall(SYS_openat, AT_FDCWD, "app.log", O_WRONLY | O_TRUNC)
+                 : way == 1 ? open_how("app.log")
+                 : way == 2 ? (int)syscall(SYS_dup, log)
+                 : way == 3 ? (int)syscall(SYS_fcntl, log, F_DUPFD, 0)
+                            : (int)syscall(SYS_fcntl, log, F_DUPFD_CLOEXEC, 0);
+        CHECK_EQUAL(fd, plain);
+        write_text(log, lines_of(60, "log"));
+        write_text(fd, lines_of(60, "number"));
+        CHECK(is_on(fd, "app.log"));
+        CHECK_EQUAL(syscall(SYS_fcntl, fd, F_GETFL) & O_ACCMODE, O_WRONLY);
+        close(fd);
+    }
+    CHECK_EQUAL(strlen(history("app.log")), 10 * 60);
+    CHECK(archives("app.log") >= 4);
+}
+
 /* syscall(SYS_dup2), as old programs do it, onto the library's numbers; and the program's own high ones stay. */
 static void high_numbers(void)
 {
@@ -502,6 +534,7 @@ int main(int count, char **arguments)
         {"a_descriptor_taken_by_pidfd_getfd_is_managed", BYTES, taken_by_pidfd, NULL, NULL},
         {"a_descriptor_taken_by_the_number_of_pidfd_getfd_is_managed", BYTES, taken_by_pidfd_by_number, NULL, NULL},
         {"free_numbers_are_those_without_the_library", BYTES, lowest_free_numbers, NULL, NULL},
+        {"descriptors_made_by_syscall_are_looked_at", BYTES, by_syscall, NULL, NULL},
         {"a_program_has_high_numbers_of_its_own", BYTES, high_numbers, NULL, NULL},
         {"select_poll_and_epoll_say_what_they_say_of_a_file", BYTES, waiting_for_a_log, NULL, NULL},
         {"one_log_through_five_descriptors_is_in_order", BYTES, five_descriptors, NULL, NULL},
