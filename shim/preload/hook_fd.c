@@ -16,6 +16,7 @@
 #include <linux/seccomp.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <utmp.h>
@@ -141,8 +142,8 @@ static void empty_all(void)
 }
 
 /*
- * Some runtimes close by number (libuv's uv__close_nocancel), libseccomp installs filters so, threads change their user
- * so, and openat2 is not to be had otherwise: what makes, closes or replaces a descriptor, forks, gives up privileges
+ * Some runtimes close and look by number (libuv), libseccomp installs filters so, threads change their user so, and
+ * openat2 is not to be had otherwise: what makes, closes, replaces or looks at a descriptor, forks, gives up privileges
  * or ends is heard here as well. Every other system call is left to itself.
  */
 EXPORT long syscall(long number, ...)
@@ -194,6 +195,8 @@ EXPORT long syscall(long number, ...)
         empty_all();
         descriptor_share_locks(true);
         return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    case SYS_statx: /* libuv's fstat */
+        return statx((int)a[0], (const char *)a[1], (int)a[2], (unsigned)a[3], (struct statx *)a[4]);
     case SYS_dup3:
         return dup3((int)a[0], (int)a[1], (int)a[2]);
 #ifdef SYS_dup2

@@ -8,6 +8,8 @@
  */
 #include "hook.h"
 
+#include <fcntl.h>
+#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -150,3 +152,59 @@ EXPORT int __fxstat(int version, int fd, struct stat *status)
 }
 int __fxstat64(int version, int fd, struct stat *status);
 EXPORT_ALIAS(__fxstat64, __fxstat);
+
+/* Rust and libuv look at a descriptor in the ways of paths: an empty one. */
+static bool is_of_descriptor(const char *path, int flags)
+{
+    return __builtin_expect((flags & AT_EMPTY_PATH) != 0, 0) &&
+           ((uintptr_t)path == 0 || (descriptor_may_look(path, 1) && *path == '\0'));
+}
+
+EXPORT int fstatat(int directory, const char *path, struct stat *status, int flags)
+{
+    if (!is_of_descriptor(path, flags)) {
+        return real.fstatat(directory, path, status, flags);
+    }
+    if (is_hidden(directory)) {
+        return -1;
+    }
+    size_t held = held_after_look(directory);
+    return add_held(real.fstatat(directory, path, status, flags), held, status);
+}
+
+/* The same structure under another name. */
+EXPORT int fstatat64(int directory, const char *path, struct stat64 *status, int flags)
+{
+    return fstatat(directory, path, (struct stat *)status, flags);
+}
+
+int __fxstatat(int version, int directory, const char *path, struct stat *status, int flags);
+EXPORT int __fxstatat(int version, int directory, const char *path, struct stat *status, int flags)
+{
+    if (!is_of_descriptor(path, flags)) {
+        return real.__fxstatat(version, directory, path, status, flags);
+    }
+    if (is_hidden(directory)) {
+        return -1;
+    }
+    size_t held = held_after_look(directory);
+    return add_held(real.__fxstatat(version, directory, path, status, flags), held, status);
+}
+int __fxstatat64(int version, int directory, const char *path, struct stat *status, int flags);
+EXPORT_ALIAS(__fxstatat64, __fxstatat);
+
+EXPORT int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)
+{
+    if (!is_of_descriptor(path, flags)) {
+        return real.statx(directory, path, flags, mask, status);
+    }
+    if (is_hidden(directory)) {
+        return -1;
+    }
+    size_t held = held_after_look(directory);
+    int result = real.statx(directory, path, flags, mask, status);
+    if (result == 0 && (status->stx_mask & STATX_SIZE) != 0) {
+        status->stx_size += held;
+    }
+    return result;
+}

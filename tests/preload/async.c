@@ -151,6 +151,27 @@ static void by_fstat(int fd)
     CHECK_EQUAL(status.st_size, 8);
 }
 
+static void by_statx(int fd)
+{
+    struct statx status;
+    CHECK_EQUAL(statx(fd, "", AT_EMPTY_PATH, STATX_SIZE, &status), 0);
+    CHECK_EQUAL(status.stx_size, 8);
+}
+
+static void by_system_call_statx(int fd)
+{
+    struct statx status;
+    CHECK_EQUAL(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_SIZE, &status), 0);
+    CHECK_EQUAL(status.stx_size, 8);
+}
+
+static void by_fstatat(int fd)
+{
+    struct stat status;
+    CHECK_EQUAL(fstatat(fd, "", &status, AT_EMPTY_PATH), 0);
+    CHECK_EQUAL(status.st_size, 8);
+}
+
 static void by_fstat_of_an_unknown_one(int fd)
 {
     (void)fd;
@@ -230,6 +251,9 @@ static void emptied(void)
         by_system_call_clone,
         by_system,
         by_fstat,
+        by_statx,
+        by_system_call_statx,
+        by_fstatat,
         by_lseek,
         by_read,
         by_ftruncate,

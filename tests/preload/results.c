@@ -205,6 +205,26 @@ static void reading_back_works(void)
     CHECK(memcmp(text, "two\nthree\n", 10) == 0);
 }
 
+/* What looks like a look at a descriptor and is none is the kernel's to judge. */
+static void errors_of_looks_by_empty_paths(void)
+{
+    struct stat status;
+    struct statx extended;
+    int fd = open_log("app.log");
+    write_text(fd, "one\ntwo");
+    CHECK_ERROR(fstatat(fd, nowhere, &status, AT_EMPTY_PATH), EFAULT);
+    CHECK_ERROR(statx(fd, nowhere, AT_EMPTY_PATH, STATX_SIZE, &extended), EFAULT);
+    CHECK_ERROR(fstatat(fd, "", &status, 0), ENOENT);
+    CHECK_ERROR(fstatat(fd, "app.log", &status, AT_EMPTY_PATH), ENOTDIR);
+    CHECK_ERROR(fstatat(-1, "", &status, AT_EMPTY_PATH), EBADF);
+    CHECK_EQUAL(fstatat(AT_FDCWD, "", &status, AT_EMPTY_PATH), 0);
+    CHECK(S_ISDIR(status.st_mode));
+    CHECK_EQUAL(fstatat(AT_FDCWD, "app.log", &status, AT_EMPTY_PATH), 0);
+    CHECK_EQUAL(status.st_size, 4);
+    CHECK_EQUAL(statx(fd, "", AT_EMPTY_PATH, STATX_SIZE, &extended), 0);
+    CHECK_EQUAL(extended.stx_size, 7);
+}
+
 /* A program that counts its own bytes by fstat, lseek or ftell sees a file that holds what it wrote. */
 static void sizes_are_those_of_the_live_file(void)
 {
@@ -263,6 +283,7 @@ int main(int count, char **arguments)
         {"writes_append_whatever_the_program_asked_for", RULES, writes_append_always, NULL, NULL},
         {"reading_back_works", RULES, reading_back_works, NULL, NULL},
         {"a_line_into_a_buffer_is_a_write_as_any", "app.log,async=1,async_flush=1h", results_with_a_buffer, NULL, NULL},
+        {"looks_by_empty_paths_fail_as_on_any_file", RULES, errors_of_looks_by_empty_paths, NULL, NULL},
         {"sizes_are_those_of_the_live_file", RULES, sizes_are_those_of_the_live_file, NULL, NULL},
     };
     return test_main(count, arguments, tests, TEST_COUNT(tests));

@@ -4,6 +4,8 @@
 
 #include "scene.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 extern ssize_t __read(int fd, void *buffer, size_t size);
@@ -14,8 +16,18 @@ extern ssize_t __pread64_chk(int fd, void *buffer, size_t size, off64_t offset, 
 extern off_t __lseek(int fd, off_t offset, int whence);
 extern int __fxstat(int version, int fd, struct stat *status);
 extern int __fxstat64(int version, int fd, struct stat64 *status);
+extern int __fxstatat(int version, int directory, const char *path, struct stat *status, int flags);
+extern int __fxstatat64(int version, int directory, const char *path, struct stat64 *status, int flags);
 
 static char read_room[64];
+
+enum {
+#ifdef __x86_64__
+    FXSTAT_VERSION = 1
+#else
+    FXSTAT_VERSION = 0
+#endif
+};
 
 /* The descriptor is open for writing only: reading fails, and what was held is in the file all the same. */
 static void looked(long result)
@@ -117,17 +129,45 @@ static void run_fxstat(scene_function call)
 {
     int (*function)(int, int, struct stat *) = (int (*)(int, int, struct stat *))call;
     struct stat status;
-    const int version =
-#ifdef __x86_64__
-        1;
-#else
-        0;
-#endif
     write_after(scene.fd);
     off_t end = raw_size(scene.log);
     write_unfinished(scene.fd);
-    note(scene.hook, function(version, scene.fd, &status));
+    note(scene.hook, function(FXSTAT_VERSION, scene.fd, &status));
     grown(end, status.st_size);
+}
+
+static void run_fstatat(scene_function call)
+{
+    int (*function)(int, const char *, struct stat *, int) = (int (*)(int, const char *, struct stat *, int))call;
+    struct stat status;
+    write_after(scene.fd);
+    off_t end = raw_size(scene.log);
+    write_unfinished(scene.fd);
+    note(scene.hook, function(scene.fd, "", &status, AT_EMPTY_PATH));
+    grown(end, status.st_size);
+}
+
+static void run_fxstatat(scene_function call)
+{
+    int (*function)(int, int, const char *, struct stat *, int) =
+        (int (*)(int, int, const char *, struct stat *, int))call;
+    struct stat status;
+    write_after(scene.fd);
+    off_t end = raw_size(scene.log);
+    write_unfinished(scene.fd);
+    note(scene.hook, function(FXSTAT_VERSION, scene.fd, "", &status, AT_EMPTY_PATH));
+    grown(end, status.st_size);
+}
+
+static void run_statx(scene_function call)
+{
+    (void)call;
+    struct statx status;
+    write_after(scene.fd);
+    off_t end = raw_size(scene.log);
+    write_unfinished(scene.fd);
+    note(scene.hook, statx(scene.fd, "", AT_EMPTY_PATH, STATX_SIZE, &status));
+    grown(end, (long)status.stx_size);
 }
 
 static const struct snippet snippets_read[] = {
@@ -151,6 +191,11 @@ static const struct snippet snippets_read[] = {
     {"fstat64", run_fstat, CALL(fstat64), SIGNAL_SAFE},
     {"__fxstat", run_fxstat, CALL(__fxstat), SIGNAL_SAFE},
     {"__fxstat64", run_fxstat, CALL(__fxstat64), SIGNAL_SAFE},
+    {"fstatat", run_fstatat, CALL(fstatat), SIGNAL_SAFE},
+    {"fstatat64", run_fstatat, CALL(fstatat64), SIGNAL_SAFE},
+    {"__fxstatat", run_fxstatat, CALL(__fxstatat), SIGNAL_SAFE},
+    {"__fxstatat64", run_fxstatat, CALL(__fxstatat64), SIGNAL_SAFE},
+    {"statx", run_statx, CALL(statx), SIGNAL_SAFE},
 };
 
 #endif
