@@ -21,7 +21,7 @@ struct lockfile {
     ino_t inode;
     bool attached; /* this descriptor holds the shared lock that says so */
     bool shared;   /* by parent and fork children, who therefore are not seen by lockfile_has_others */
-    bool unseen;   /* this is such a child, and its parent does not know that it has one */
+    bool unseen;   /* this is such a child, or one of its, and the parent does not know that it has one */
     bool strange;  /* it is neither root's, nor this user's, nor of the log's owner: somebody put it there */
     int directory; /* where it lives: borrowed, or AT_FDCWD with an absolute name */
     char name[PATH_MAX];

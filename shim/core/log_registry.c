@@ -387,8 +387,8 @@ void log_pause(void)
     log_helper_keep_off(SECOND);
     for (size_t i = 0; i < log_count; i++) {
         if (guard_mutex_lock(&logs[i]->mutex, SECOND)) {
-            log_unlock_file(logs[i]); /* handed on */
             log_release_locked(logs[i]);
+            log_unlock_file(logs[i]); /* handed on, before or by this */
         }
     }
 }
@@ -440,7 +440,7 @@ void log_forked(void)
     for (size_t i = 0; i < log_count; i++) {
         logs[i]->mutex = 0;
         logs[i]->locked = false;
-        logs[i]->lock.unseen = !logs[i]->lock.shared;
+        logs[i]->lock.unseen |= !logs[i]->lock.shared;
         logs[i]->lock.shared = true;
         logs[i]->proved = -1;
         logs[i]->looked = -1;

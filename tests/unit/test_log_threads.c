@@ -284,6 +284,8 @@ static void nothing_is_handed_on_beside_fork_children(void **state)
     log->lock.shared = false;
     log_forked(); /* of which its parent does not know */
     assert_true(log->lock.shared && log->lock.unseen);
+    log_forked(); /* nor of a child's child */
+    assert_true(log->lock.shared && log->lock.unseen);
 }
 
 /* As with O_DSYNC, or on a machine that has other things to do. */
@@ -311,6 +313,22 @@ static void file_is_given_back_behind_the_last_of_many_records(void **state)
     log_unlock(log);
     assert_true(first && !last);
     assert_false(is_locked_by_anybody(MPLOGSHIM_LOCK_WRITE));
+}
+
+/* They may be kept from giving it back, by a filter. */
+static void nothing_stays_locked_while_all_threads_pause(void **state)
+{
+    struct log *log = scene.writer->log;
+    (void)state;
+    assert_int_equal(scene_append(scene.writer, "line 000001 .......\nline 0000", HOLD_REST), LINE_LENGTH + 9);
+    assert_true(guard_enter());
+    log->mutex = GUARD_MUTEX_OWNER + 1; /* one is on its way */
+    log_pause();
+    bool locked = is_locked_by_anybody(MPLOGSHIM_LOCK_WRITE);
+    log_resume();
+    guard_leave();
+    assert_false(locked);
+    assert_int_equal(temporary_length(scene.directory, LOG_NAME), LINE_LENGTH + 9);
 }
 
 static void who_jumps_away_before_it_takes_the_locks_gives_them_back(void **state)
@@ -366,6 +384,7 @@ int main(void)
         TEST(nothing_is_handed_on_beside_fork_children),
         TEST(file_is_given_back_after_a_write_that_took_long),
         TEST(file_is_given_back_behind_the_last_of_many_records),
+        TEST(nothing_stays_locked_while_all_threads_pause),
         TEST(who_jumps_away_before_it_takes_the_locks_gives_them_back),
         TEST(who_jumps_away_from_the_wait_for_the_file_waits_no_more),
     };
