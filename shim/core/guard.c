@@ -91,10 +91,9 @@ void guard_abandon(void)
     if (guard_thread.puts != NULL) {
         guard_abandon_puts(&guard_thread.puts);
     }
-    void (*abandon)(void *) = guard_thread.abandon;
-    if (abandon != NULL) {
-        guard_thread.abandon = NULL;
-        abandon(guard_thread.abandon_argument);
+    if (guard_thread.abandon != NULL) {
+        guard_thread.abandon(guard_thread.abandon_argument);
+        guard_thread.abandon = NULL; /* behind it: another handler may jump out of this, and does it once more */
     }
     guard_leave();
 }

@@ -18,7 +18,7 @@ struct guard_thread {
     bool child_unasked;      /* its number does not tell: a filter forbids asking, or it is a fork child of the child */
     uint32_t id;             /* gettid(), 0 until needed */
     int cancel_type;         /* what guard_leave puts back */
-    void (*abandon)(void *); /* undoes what is held if the thread jumps out of the shim, or NULL */
+    void (*abandon)(void *); /* undoes what is held if the thread jumps out of the shim, or NULL; may be begun again */
     void *abandon_argument;
     struct ring_put *puts; /* records that it is putting into buffers just now (ring.h) */
 };

@@ -198,6 +198,36 @@ static void thread_that_jumps_out_gives_back_what_it_holds(void **state)
     assert_false(guard_inside());
 }
 
+static sigjmp_buf beyond;
+
+/* The first time, a handler interrupts it that jumps as well. */
+static void give_back_interrupted(void *argument)
+{
+    if (abandoned++ == 0) {
+        guard_abandon();
+        siglongjmp(beyond, 1);
+    }
+    guard_mutex_unlock(argument);
+}
+
+static void jump_out_of_giving_back_gives_back_too(void **state)
+{
+    uint32_t mutex = 0;
+    (void)state;
+    abandoned = 0;
+    assert_true(guard_enter());
+    assert_true(guard_mutex_lock(&mutex, 0));
+    guard_thread.abandon_argument = &mutex;
+    guard_thread.abandon = give_back_interrupted;
+    if (sigsetjmp(beyond, 1) == 0) {
+        guard_abandon();
+    }
+    assert_int_equal(abandoned, 2);
+    assert_null(guard_thread.abandon);
+    assert_false(guard_inside());
+    assert_true(guard_mutex_lock(&mutex, 1));
+}
+
 struct counted {
     uint32_t mutex;
     int inside;
@@ -472,6 +502,7 @@ int main(void)
         TEST(child_in_the_memory_of_its_parent_stays_out),
         TEST(parent_around_a_vfork_is_no_child),
         TEST(thread_that_jumps_out_gives_back_what_it_holds),
+        TEST(jump_out_of_giving_back_gives_back_too),
         TEST(one_thread_at_a_time_has_the_lock),
         TEST(lock_that_is_held_is_waited_for_as_long_as_asked),
         TEST(waiting_thread_is_woken),
