@@ -27,7 +27,7 @@ __attribute__((noinline)) void log_async_open(struct log *log)
     }
     if (async != NULL) {
         async->told = false;
-        async->drain_at = async->retry_at = async->due_at = 0;
+        async->drain_at = async->retry_at = async->due_at = async->stuck_since = 0;
     }
     log->async = async;
 }
@@ -224,5 +224,5 @@ __attribute__((noinline)) int log_async_empty(struct log *log)
         log_unlock(log);
     }
     log_helper_call(log);
-    return error;
+    return error == -EBUSY ? 0 : error; /* what is left is being put in: no write of it has returned */
 }

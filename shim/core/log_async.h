@@ -43,7 +43,7 @@ int log_async_put_aside(const struct log *log, const struct iovec *vector, int c
 bool log_async_holds(const struct log *log);
 extern atomic_bool log_async_used;
 
-/* Writes out what is in the buffer. 0 or the error of the write. */
+/* Writes out what was put into the buffer. 0 or the error of the write. */
 int log_async_empty(struct log *log);
 int log_async_empty_all(void);
 

@@ -220,7 +220,7 @@ static int drain(struct log *log, struct writer *preferred, struct log_ring *rin
             }
         } else if (!waits) {
             break;
-        } else if (!patient || late) {
+        } else if (late || (!patient && ring->waited != ring_first(&ring->ring))) {
             error = -EBUSY;
         } else if (!wait_for_record(ring, &deadline)) {
             late = true;

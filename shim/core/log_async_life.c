@@ -206,7 +206,7 @@ static void forget(struct log *log)
     }
     async->open = async->told = false;
     async->removed = true;
-    async->drain_at = async->retry_at = async->due_at = 0;
+    async->drain_at = async->retry_at = async->due_at = async->stuck_since = 0;
     async->waiting = 0;
 }
 

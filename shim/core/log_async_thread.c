@@ -77,6 +77,20 @@ static void put_off(struct log_async *async, int error)
     async->drain_at = sys_now(CLOCK_MONOTONIC) + pause;
 }
 
+/* Who puts one in may wait for memory of its own, or for what no library knows: after a second, others do not any more.
+ */
+static void look_at_stuck(struct log_async *async)
+{
+    int64_t now = sys_now(CLOCK_MONOTONIC);
+    uint32_t first = ring_first(&async->own.ring);
+    if (async->stuck_since == 0 || async->stuck != first) {
+        async->stuck = first;
+        async->stuck_since = now;
+    } else if (now - async->stuck_since >= SECOND) {
+        async->own.waited = first;
+    }
+}
+
 /* One batch at a time, so that whoever waits for the log's mutex gets it in between. */
 static void write_out(struct log *log)
 {
@@ -90,11 +104,14 @@ static void write_out(struct log *log)
         error = log_lock(log);
         if (error == 0) {
             error = log_async_drain(log, NULL, &async->own, DRAIN_BATCH, false);
+            if (error == -EBUSY) {
+                look_at_stuck(async);
+            }
             log_unlock(log);
         }
     }
     if (error == 0) {
-        async->due_at = async->drain_pause = 0;
+        async->due_at = async->drain_pause = async->stuck_since = 0;
     } else {
         put_off(async, error);
     }

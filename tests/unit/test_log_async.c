@@ -79,6 +79,11 @@ static bool all_lines_are_written(void)
     return live_lines() == ALL_LINES;
 }
 
+static bool others_are_written(void)
+{
+    return live_lines() == ALL_LINES - 1;
+}
+
 static bool is_put_off(void)
 {
     return scene.writer->log->async->drain_at != 0;
@@ -138,6 +143,28 @@ static void the_thread_comes_back_soon_for_a_record_that_was_being_put_in(void *
     temporary_remove(scene.directory);
 }
 
+/* Its thread may be stopped, or wait for what it copies, as long as it likes. Nobody asks but the thread. */
+static void wait_for_record_that_never_comes(void)
+{
+    require(scene_write_lines(&scene, 1, FIRST_LINES), "a line was not taken");
+    struct ring *ring = &scene.writer->log->async->own.ring;
+    uint64_t reserved = reserve_line(ring);
+    require(scene_write_lines(&scene, FIRST_LINES + 2, ALL_LINES), "a line was not taken");
+    require(wait_until(first_lines_are_written, HOUR * (int64_t)SECOND, 10000), "the thread does not write");
+    require(wait_until(is_put_off, 0, 10000), "the thread does not wait for the record");
+    require(!wait_until(others_are_written, MILLISECOND, 100), "the thread does not wait for the record for long");
+    require(wait_until(others_are_written, 10 * MILLISECOND, 10000), "what is behind it waits for ever");
+    put_reserved(ring, reserved, FIRST_LINES + 1);
+    require(wait_until(all_lines_are_written, MILLISECOND, 10000), "the record was lost");
+}
+
+static void the_thread_waits_a_second_for_a_record_and_then_writes_the_others(void **state)
+{
+    (void)state;
+    run(32768, wait_for_record_that_never_comes);
+    temporary_remove(scene.directory);
+}
+
 static int write_batch(void)
 {
     struct log *log = scene.writer->log;
@@ -190,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_thread_comes_back_soon_for_a_record_that_was_being_put_in),
+        cmocka_unit_test(the_thread_waits_a_second_for_a_record_and_then_writes_the_others),
         cmocka_unit_test(one_thread_is_woken_for_little_room_and_all_for_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
