@@ -208,9 +208,6 @@ bool guard_mutex_come_no_more(uint32_t *mutex)
     uint32_t value = __atomic_load_n(mutex, __ATOMIC_RELAXED);
     for (;;) {
         bool is_free = (value & OWNER) == 0;
-        if (!is_free && (value & COMING) == 0) {
-            return false;
-        }
         if (exchange(mutex, &value, is_free ? mine | WAITERS : (value & OWNER) | WAITERS)) {
             return is_free;
         }

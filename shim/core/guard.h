@@ -124,8 +124,8 @@ static inline bool guard_mutex_is_awaited(const uint32_t *mutex)
 }
 
 /*
- * A thread that jumped away from waiting for it or from handing it on comes no more. True: nobody had it, and now this
- * thread does, to give back what is held with it.
+ * A thread that jumped away from waiting for it, handing it on or waking somebody comes no more. True: nobody had it,
+ * and now this thread does, to give back what is held with it. Else whoever has it wakes the next one.
  */
 bool guard_mutex_come_no_more(uint32_t *mutex);
 
