@@ -154,7 +154,16 @@ static void mid_line_of_a_dead_process_does_not_wait(void)
     CHECK_TEXT(content("app.log"), "next\n");
 }
 
-/* Yesterday's file is rotated by the first write of today, under the name of the day it was begun. */
+static long day(void)
+{
+    enum { SECONDS = 86400 };
+    return (long)time(NULL) / SECONDS;
+}
+
+/*
+ * Yesterday's file is rotated by the first write of today, under the name of the day it was begun. At midnight the next
+ * write may rotate, too.
+ */
 static void boundary_while_nobody_ran(void)
 {
     char name[64];
@@ -165,12 +174,14 @@ static void boundary_while_nobody_ran(void)
     strftime(name, sizeof name, "app.log.%Y-%m-%d", gmtime(&begun));
     int fd = open_log("app.log");
     CHECK_EQUAL(archives("app.log"), 0);
+    long before = day();
     write_text(fd, "of today\n");
     settle("app.log");
     CHECK_TEXT(content(name), "of the day before yesterday\n");
     CHECK_TEXT(content("app.log"), "of today\n");
     write_text(fd, "more\n");
-    CHECK_EQUAL(archives("app.log"), 1);
+    bool passed = day() != before && archives("app.log") == 2;
+    CHECK(passed || archives("app.log") == 1);
 }
 
 static void empty_files_are_not_rotated_at_a_boundary(void)
