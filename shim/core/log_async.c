@@ -38,11 +38,16 @@ static bool goes_out_now(const struct iovec *vector, int count, size_t total, en
     return hold == HOLD_NONE || (hold == HOLD_REST && line_complete(vector, count, total) == 0);
 }
 
-/* The thread is to be woken for the first record after a pause, and for many; not where it could not go on. */
+/*
+ * The thread is to be woken for the first record after a pause, also if it waits for those of another log, and for
+ * many; not where it could not go on.
+ */
 static inline void ring_bell(const struct log_async *async, int64_t used)
 {
     uint32_t sleep = __atomic_load_n(&log_async_sleep, __ATOMIC_SEQ_CST);
-    if (__builtin_expect(sleep != THREAD_AWAKE && (sleep == THREAD_SLEEPS || used >= async->own.ring.quarter), 0) &&
+    if (__builtin_expect(sleep != THREAD_AWAKE &&
+                             (sleep == THREAD_SLEEPS || async->due_at == 0 || used >= async->own.ring.quarter),
+                         0) &&
         async->drain_at == 0) {
         log_async_wake();
     }

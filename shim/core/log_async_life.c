@@ -75,7 +75,7 @@ __attribute__((noinline)) bool log_async_make(struct log *log)
     }
     if (error == 0) {
         log_async_used = true;
-        async->drain_at = 0; /* of an earlier one; the thread looks only while it is open */
+        async->drain_at = async->due_at = 0; /* of an earlier one; the thread looks only while it is open */
         async->open = true;
     } else {
         async->retry_at = now + RETRY;

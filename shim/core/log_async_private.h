@@ -16,10 +16,10 @@ struct log_async {
     int64_t drain_pause; /* nanoseconds: so long it was put off the last time for a record that was being put in, */
     int64_t stuck_since; /*   and since when (monotonic nanoseconds) for the one in this slot; 0: for none */
     uint32_t stuck;
-    bool removed;     /* the ring's file is, by log_async_leave */
-    int64_t due_at;   /* for the thread: when what waits is to be written; 0: nothing was seen to wait */
-    uint32_t turn;    /* counts the batches, for those who wait for room */
-    uint32_t waiting; /* how many do */
+    bool removed;           /* the ring's file is, by log_async_leave */
+    _Atomic int64_t due_at; /* for the thread: when what waits is to be written; 0: nothing was seen to wait */
+    uint32_t turn;          /* counts the batches, for those who wait for room */
+    uint32_t waiting;       /* how many do */
 };
 
 /*

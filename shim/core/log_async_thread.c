@@ -42,18 +42,27 @@ void log_async_wake(void)
 }
 
 /*
- * What waits is due async_flush after it was first seen. Who puts something in while it is put off does not ring
- * (log_async.c), so that ends before the look at what is there.
+ * How much there is. Who puts something in does not ring while it is put off, or once some of it was seen to wait
+ * (log_async.c): either ends before the look at what is there.
  */
+static uint32_t look_into(struct log_async *async, int64_t now)
+{
+    uint32_t used = ring_used(&async->own.ring);
+    while ((async->drain_at != 0 && (now >= async->drain_at || used == 0)) || (async->due_at != 0 && used == 0)) {
+        async->drain_at = 0;
+        async->due_at = used == 0 ? 0 : async->due_at;
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        used = ring_used(&async->own.ring);
+    }
+    return used;
+}
+
+/* What waits is due async_flush after it was first seen. */
 static bool is_due(const struct log *log, int64_t now)
 {
     struct log_async *async = log->async;
-    if (async->drain_at != 0 && (now >= async->drain_at || ring_used(&async->own.ring) == 0)) {
-        async->drain_at = 0;
-    }
-    uint32_t used = ring_used(&async->own.ring);
+    uint32_t used = look_into(async, now);
     if (used == 0) {
-        async->due_at = 0;
         return false;
     }
     if (async->due_at == 0) {
@@ -151,6 +160,7 @@ static void look_at_all(void)
 static void sleep_as(uint32_t state)
 {
     __atomic_store_n(&log_async_sleep, state, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the looks are loads that may come before it otherwise (aarch64) */
     look_at_all();
     const struct timespec time = {.tv_sec = work.next / SECOND, .tv_nsec = work.next % SECOND};
     if (!(state == THREAD_SLEEPS ? work.any : work.due) && !__atomic_load_n(&stops, __ATOMIC_ACQUIRE)) {

@@ -269,6 +269,28 @@ static void the_first_line_and_many_wake_the_thread(void **state)
     assert_int_equal(async_run(wake_the_thread), 0);
 }
 
+/* Which may have to be written much earlier. */
+static void wake_the_thread_for_another_log(void)
+{
+    async_begin();
+    struct scene another = scene;
+    sys.futex = count_wakes;
+    require(scene_write_lines(&scene, 1, 1), "a line was not taken");
+    await_thread(THREAD_DOZES);
+    another.path = temporary_path(scene.directory, "another.log");
+    scene_attach(&another);
+    require(scene_write(&another, 1) == LINE_LENGTH && wakes == 1, "not woken by the first line of another log");
+    await_thread(THREAD_DOZES);
+    require(scene_write(&another, 2) == LINE_LENGTH && wakes == 0, "woken by the second");
+    leave();
+}
+
+static void so_does_the_first_line_of_another_log(void **state)
+{
+    (void)state;
+    assert_int_equal(async_run(wake_the_thread_for_another_log), 0);
+}
+
 static atomic_bool fails;
 
 static ssize_t failing_writev(int fd, const struct iovec *vector, int count)
@@ -347,6 +369,7 @@ int main(void)
         TEST(a_handlers_line_does_not_go_into_a_buffer_that_is_not_there),
         TEST(a_line_that_never_comes_is_waited_for_once_and_the_others_are_written),
         TEST(the_first_line_and_many_wake_the_thread),
+        TEST(so_does_the_first_line_of_another_log),
         TEST(a_buffer_that_is_made_anew_is_not_put_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
