@@ -27,7 +27,10 @@ __attribute__((noinline)) void log_async_open(struct log *log)
     }
     if (async != NULL) {
         async->told = false;
-        async->drain_at = async->retry_at = async->due_at = async->stuck_since = 0;
+        async->drain_at = 0;
+        async->due_at = 0;
+        async->retry_at = 0;
+        async->stuck_since = 0;
     }
     log->async = async;
 }

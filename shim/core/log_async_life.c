@@ -75,7 +75,8 @@ __attribute__((noinline)) bool log_async_make(struct log *log)
     }
     if (error == 0) {
         log_async_used = true;
-        async->drain_at = async->due_at = 0; /* of an earlier one; the thread looks only while it is open */
+        async->drain_at = 0; /* of an earlier one; the thread looks only while it is open */
+        async->due_at = 0;
         async->open = true;
     } else {
         async->retry_at = now + RETRY;
@@ -206,7 +207,10 @@ static void forget(struct log *log)
     }
     async->open = async->told = false;
     async->removed = true;
-    async->drain_at = async->retry_at = async->due_at = async->stuck_since = 0;
+    async->drain_at = 0;
+    async->due_at = 0;
+    async->retry_at = 0;
+    async->stuck_since = 0;
     async->waiting = 0;
 }
 
