@@ -152,6 +152,7 @@ static void begin(const struct plan *plan)
     a_log.rule = &a_rule;
     a_log.lock.fd = LOCK_FD;
     a_log.lock.attached = true;
+    a_log.lock.unseen = plan->others > 0; /* it tells that it waits */
     now = SECOND;
     queue = 0;
     jumpers = plan->jumpers;
