@@ -206,12 +206,11 @@ bool guard_mutex_come_no_more(uint32_t *mutex)
 {
     uint32_t mine = guard_thread_id();
     uint32_t value = __atomic_load_n(mutex, __ATOMIC_RELAXED);
-    for (;;) {
-        bool is_free = (value & OWNER) == 0;
-        if (exchange(mutex, &value, is_free ? mine | WAITERS : (value & OWNER) | WAITERS)) {
-            return is_free;
-        }
-    }
+    bool is_free;
+    do {
+        is_free = (value & OWNER) == 0;
+    } while (!exchange(mutex, &value, (is_free ? mine : value & OWNER) | WAITERS));
+    return is_free;
 }
 
 bool guard_mutex_is_mine(const uint32_t *mutex)

@@ -124,8 +124,9 @@ static inline bool guard_mutex_is_awaited(const uint32_t *mutex)
 }
 
 /*
- * A thread that jumped away from waiting for it, handing it on or waking somebody comes no more. True: nobody had it,
- * and now this thread does, to give back what is held with it. Else whoever has it wakes the next one.
+ * A thread that jumped away from waiting for it, from handing it on or from unlocking it comes no more, and wakes
+ * nobody. True: nobody had it, and now this thread does, to give back what is held with it. False: who has it wakes
+ * somebody.
  */
 bool guard_mutex_come_no_more(uint32_t *mutex);
 

@@ -399,8 +399,8 @@ static void who_comes_no_more_gives_up_what_was_handed_on(void **state)
     woken = 1;
     assert_true(guard_mutex_lock(&mutex, 1));
     assert_false(guard_mutex_come_no_more(&mutex));
+    assert_true(guard_mutex_is_awaited(&mutex)); /* by the next one, whom it was perhaps about to wake */
     assert_false(guard_mutex_lock(&mutex, 1));
-    assert_true(guard_mutex_is_awaited(&mutex));
     assert_true(guard_mutex_hand_on(&mutex));
     assert_true(guard_mutex_lock(&mutex, 1)); /* any thread may come in between, and hand it on anew */
     assert_true(guard_mutex_hand_on(&mutex));
