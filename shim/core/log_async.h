@@ -36,6 +36,9 @@ ssize_t log_async_put_line(struct writer *writer, int fd, const struct iovec *pi
  */
 ssize_t log_async_write(struct log *log, struct writer *writer, const struct record *record);
 
+/* The log's directory is about to be another one, open as `to`: before the one before is closed. */
+void log_async_move(const struct log *log, int to);
+
 /* In a signal handler that interrupted the shim. 0, or -EAGAIN: not there. */
 int log_async_put_aside(const struct log *log, const struct iovec *vector, int count);
 

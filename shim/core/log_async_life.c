@@ -89,6 +89,30 @@ __attribute__((noinline)) bool log_async_make(struct log *log)
     return error == 0;
 }
 
+static bool is_lost(const struct log *log)
+{
+    return log->async->open && !log_ring_is_there(log, &log->async->own);
+}
+
+/* Somebody cleaned up, or moved the directory away. */
+void log_async_prove(struct log *log)
+{
+    if (is_lost(log) && log_lock(log) == 0) {
+        if (is_lost(log)) {
+            leave_locked(log);
+        }
+        log_unlock(log);
+    }
+}
+
+void log_async_move(const struct log *log, int to)
+{
+    const struct log_async *async = log->async;
+    if (async != NULL && async->own.ring.page != NULL && !async->removed && !guard_foreign_process()) {
+        log_ring_move(log, &async->own, to);
+    }
+}
+
 static void leave(struct log *log)
 {
     struct log_async *async = log->async;

@@ -33,6 +33,10 @@ int log_async_drain(struct log *log, struct writer *preferred, struct log_ring *
 /* Makes the log's buffer and starts the thread. With the log's mutex held. */
 bool log_async_make(struct log *log);
 
+/* Of the thread, now and then: a buffer whose file nobody would find after a kill is written out; the next write makes
+ * another one. */
+void log_async_prove(struct log *log);
+
 /*
  * For the thread: if the program's last one has ended by a system call of its own, which no library sees, everything is
  * written out, and the process ends with this thread: by the status that this returns. -1: it goes on.

@@ -130,6 +130,7 @@ static void write_out(struct log *log)
 static void look_for_dead(struct log *log)
 {
     if (log->path_hash != 0 && log->async != NULL && log->async->open) {
+        log_async_prove(log);
         log_async_look_for_dead(log);
     }
 }

@@ -3,6 +3,7 @@
  */
 #include "log_private.h"
 
+#include "log_async.h"
 #include "name.h"
 #include "own.h"
 #include "sys.h"
@@ -100,7 +101,11 @@ static int name_in_lock_directory(const char *path, char *name)
 
 int log_open_directory(struct log *log)
 {
-    int error = take_directory(open_real(log->directory_path), &log->directory);
+    int fd = open_real(log->directory_path);
+    if (fd >= 0 && log->rule->lock_dir == NULL && is_directory(&log->directory)) {
+        log_async_move(log, fd);
+    }
+    int error = take_directory(fd, &log->directory);
     if (log->rule->lock_dir == NULL) {
         log->lock.directory = log->directory.fd;
     }

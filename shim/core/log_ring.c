@@ -8,6 +8,7 @@
 #include "sys_call.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -149,10 +150,14 @@ static int make(struct log *log, struct log_ring *own)
 {
     char name[NAME_SIZE];
     uint64_t number;
+    struct stat status;
     int fd = create(log, &number, name);
-    int error = fd < 0 ? fd : fill(log, own, name, fd, ring_room(log->rule->async_buffer));
+    int error = fd < 0 ? fd : sys.fstat(fd, &status);
+    error = error != 0 ? error : fill(log, own, name, fd, ring_room(log->rule->async_buffer));
     if (error == 0) {
         own->number = number;
+        own->device = status.st_dev;
+        own->inode = status.st_ino;
     } else if (fd >= 0 && error != -ESTALE) { /* -EAGAIN: no more memory may be locked (mlockall) */
         sys.unlinkat(log->lock.directory, name, 0);
     }
@@ -216,6 +221,23 @@ int log_ring_make(struct log *log, struct log_ring *own)
     }
     sys_signals_restore(&signals);
     return error;
+}
+
+bool log_ring_is_there(const struct log *log, const struct log_ring *own)
+{
+    char name[NAME_SIZE];
+    struct stat there;
+    int error = name_ring(log->lock.name, own->number, name);
+    error = error != 0 ? error : sys.fstatat(log->lock.directory, name, &there, AT_SYMLINK_NOFOLLOW);
+    return error != 0 ? error != -ENOENT : there.st_dev == own->device && there.st_ino == own->inode;
+}
+
+void log_ring_move(const struct log *log, const struct log_ring *own, int to)
+{
+    char name[NAME_SIZE];
+    if (log_ring_is_there(log, own) && name_ring(log->lock.name, own->number, name) == 0) {
+        sys.renameat2(log->lock.directory, name, to, name, RENAME_NOREPLACE);
+    }
 }
 
 /*

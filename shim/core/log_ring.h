@@ -16,8 +16,10 @@ struct log_ring {
     int64_t waited;    /* for the record in this slot, in vain; -1: for none */
     int64_t written;   /* the position at which the last run began; -1: there was none */
     struct writer *by; /* who wrote the last one, or NULL */
-    int file;          /* of a dead process's, which is in memory as a copy; -1: the process's own */
-    bool strange;      /* its owner may do with the log what everybody may, and no more */
+    dev_t device;      /* of the process's own file */
+    ino_t inode;
+    int file;     /* of a dead process's, which is in memory as a copy; -1: the process's own */
+    bool strange; /* its owner may do with the log what everybody may, and no more */
 };
 
 /*
@@ -25,6 +27,13 @@ struct log_ring {
  * all signals blocked. 0 or -errno; then there is none, or the one before, closed.
  */
 int log_ring_make(struct log *log, struct log_ring *own);
+
+/*
+ * Whether its file is where others look for it; and moves it along when the lock file's directory is about to be
+ * another one, open as `to`: that before was moved away, and made anew.
+ */
+bool log_ring_is_there(const struct log *log, const struct log_ring *own);
+void log_ring_move(const struct log *log, const struct log_ring *own, int to);
 
 /*
  * Opens one whose process is dead, which nobody else takes over then: copies it into memory. -EAGAIN: somebody has it;

@@ -73,6 +73,16 @@ static inline long live_lines(void)
     return temporary_length(scene.directory, LOG_NAME) / LINE_LENGTH;
 }
 
+/* For a minute, by the machine's clock. */
+static inline bool holds_at_last(bool (*holds)(void))
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (int i = 0; i < 1000 * 60 && !holds(); i++) {
+        nanosleep(&pause, NULL);
+    }
+    return holds();
+}
+
 static inline int empty(void)
 {
     temporary_must(guard_enter(), "empty");

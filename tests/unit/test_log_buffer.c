@@ -1,6 +1,5 @@
 /*
- * The buffer of a log with async=1 and its thread: who waits for whom, who wakes whom, and that no line goes where
- * nobody finds it.
+ * The buffer of a log with async=1 and its thread: who waits for whom, and who wakes whom.
  */
 #include "async_scene.h"
 
@@ -17,37 +16,6 @@
 #include <cmocka.h>
 
 enum { LAST_LINE = 20, SECONDS_MOST = 60, MANY = 32768 / 4 / LINE_LENGTH + 10 /* more than a quarter of a buffer */ };
-
-/* A look for buffers of the dead came between making and locking it. */
-static int removals;
-
-static int lock_too_late(int fd, int command, long argument)
-{
-    if (command == F_OFD_SETLK && ((struct flock *)argument)->l_type == F_WRLCK && removals < 2) {
-        char path[64];
-        char name[PATH_MAX] = "";
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        removals += readlink(path, name, sizeof name - 1) > 0 && unlink(name) == 0;
-    }
-    return sys_real.fcntl(fd, command, argument);
-}
-
-static void lose_the_buffer(void)
-{
-    async_start();
-    sys.fcntl = lock_too_late;
-    scene_attach(&scene);
-    require(scene_write_lines(&scene, 1, LAST_LINE), "a line was not taken");
-    require(removals == 2 && rings() == 1 && live_lines() == 0, "a buffer that nobody can find");
-    leave();
-}
-
-static void a_buffer_that_was_removed_before_it_was_locked_is_made_anew(void **state)
-{
-    (void)state;
-    assert_int_equal(async_run(lose_the_buffer), 0);
-    assert_true(history_holds(scene.directory, LAST_LINE, 0));
-}
 
 /* Behind the library's back, the number is another file's. */
 static void lose_the_descriptor(void)
@@ -298,15 +266,6 @@ static ssize_t failing_writev(int fd, const struct iovec *vector, int count)
     return fd == scene.fd && fails ? -ENOSPC : sys_real.writev(fd, vector, count);
 }
 
-static bool wait_until(bool (*holds)(void))
-{
-    const struct timespec pause = {.tv_nsec = 1000000};
-    for (int i = 0; i < 1000 * SECONDS_MOST && !holds(); i++) {
-        nanosleep(&pause, NULL);
-    }
-    return holds();
-}
-
 static bool is_put_off(void)
 {
     return scene.writer->log->async->drain_at != 0;
@@ -336,7 +295,7 @@ static void leave_while_it_is_put_off(void)
     fails = true;
     sys.clock = clock_of_a_slow_thread;
     sys.writev = failing_writev;
-    require(scene_write_lines(&scene, 1, MANY) && wait_until(is_put_off), "the thread does not write");
+    require(scene_write_lines(&scene, 1, MANY) && holds_at_last(is_put_off), "the thread does not write");
     fails = false;
     temporary_must(guard_enter(), "leave");
     log_async_leave(); /* before an exec that fails: the thread stays */
@@ -345,7 +304,8 @@ static void leave_while_it_is_put_off(void)
     is_slow = true;
     require(scene_write_lines(&scene, MANY + 1, 2 * MANY), "a line was not taken");
     is_slow = false;
-    require(rings() == 1 && wait_until(many_are_written), "the new one is put off for the failure of the earlier one");
+    require(rings() == 1 && holds_at_last(many_are_written),
+            "the new one is put off for the failure of the earlier one");
     leave();
 }
 
@@ -361,7 +321,6 @@ static void a_buffer_that_is_made_anew_is_not_put_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_buffer_that_was_removed_before_it_was_locked_is_made_anew),
         TEST(lines_whose_descriptor_is_gone_are_written_by_another),
         TEST(so_are_those_of_which_one_descriptor_is_left),
         TEST(no_batch_rotates_in_the_midst_of_a_line_of_the_one_before),
