@@ -277,6 +277,9 @@ static void run_walker(void)
         if (_setjmp(me->out) == 0) {
             guard_thread.inside = 1;
             me == &walkers[THREADS - 1] ? look_once() : write_once();
+            if (guard_thread.abandon != NULL) {
+                fail_walk("a later jump would give back what it does not have");
+            }
             guard_leave();
         }
     }

@@ -228,6 +228,30 @@ static void jump_out_of_giving_back_gives_back_too(void **state)
     assert_true(guard_mutex_lock(&mutex, 1));
 }
 
+static struct ring_put *given_up;
+
+static void give_up(struct ring_put **puts)
+{
+    given_up = *puts;
+    *puts = NULL;
+}
+
+static void thread_that_jumps_out_gives_up_what_it_was_putting_in(void **state)
+{
+    static char put;
+    (void)state;
+    guard_abandon_puts = give_up;
+    assert_true(guard_enter());
+    guard_thread.puts = (struct ring_put *)(void *)&put;
+    guard_abandon();
+    assert_ptr_equal(given_up, &put);
+    given_up = NULL;
+    assert_true(guard_enter());
+    guard_abandon();
+    assert_null(given_up);
+    guard_abandon_puts = NULL;
+}
+
 struct counted {
     uint32_t mutex;
     int inside;
@@ -503,6 +527,7 @@ int main(void)
         TEST(parent_around_a_vfork_is_no_child),
         TEST(thread_that_jumps_out_gives_back_what_it_holds),
         TEST(jump_out_of_giving_back_gives_back_too),
+        TEST(thread_that_jumps_out_gives_up_what_it_was_putting_in),
         TEST(one_thread_at_a_time_has_the_lock),
         TEST(lock_that_is_held_is_waited_for_as_long_as_asked),
         TEST(waiting_thread_is_woken),
