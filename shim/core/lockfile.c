@@ -245,7 +245,7 @@ bool lockfile_is_held(const struct lockfile *lockfile, int byte)
 
 bool lockfile_is_shared(const struct lockfile *lockfile)
 {
-    return lockfile->shared || lockfile_has_others(lockfile) || lockfile_is_held(lockfile, MPLOGSHIM_LOCK_WAITING);
+    return lockfile_has_others(lockfile) || lockfile_is_held(lockfile, MPLOGSHIM_LOCK_WAITING);
 }
 
 /*

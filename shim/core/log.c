@@ -147,7 +147,7 @@ __attribute__((noinline)) bool log_hands_on(struct log *log, size_t length)
     if (log->lock.shared || now < log->crowded_until || !guard_mutex_is_awaited(&log->mutex)) {
         return false;
     }
-    if (now == log->held_since && length < MOST && log->held_for + length + CALLS < MOST) {
+    if (now == log->held_since && log->held_for + length + CALLS < MOST) {
         log->held_for += (uint32_t)length + CALLS;
         log->handed_on = true;
     } else if (lockfile_is_shared(&log->lock)) {
