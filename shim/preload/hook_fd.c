@@ -364,7 +364,7 @@ EXPORT int pidfd_getfd(int process, int fd, unsigned flags)
     return made_unknown(real.pidfd_getfd(process, fd, flags));
 }
 
-/* libc replaces the standard descriptors behind our back in these two. */
+/* libc replaces the standard descriptors behind our back in these three. */
 static void forget_standard(void)
 {
     int saved = errno;
@@ -378,6 +378,15 @@ EXPORT int login_tty(int fd)
 {
     forget_standard();
     return real.login_tty(fd);
+}
+
+EXPORT int forkpty(int *terminal, char *name, const struct termios *settings, const struct winsize *size)
+{
+    int child = real.forkpty(terminal, name, settings, size);
+    if (child == 0) {
+        forget_standard();
+    }
+    return child;
 }
 
 EXPORT int daemon(int no_chdir, int no_close)

@@ -5,6 +5,7 @@
 #include "hook.h"
 
 #include <execinfo.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <syslog.h>
@@ -75,6 +76,12 @@ EXPORT void psiginfo(const siginfo_t *information, const char *text)
 {
     follow(STDERR_FILENO);
     real.psiginfo(information, text);
+}
+
+EXPORT void herror(const char *text)
+{
+    follow(STDERR_FILENO);
+    real.herror(text);
 }
 
 EXPORT void openlog(const char *name, int options, int facility)

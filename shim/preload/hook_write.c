@@ -189,8 +189,19 @@ static ssize_t copy_to_log(int in, off_t *in_offset, int log, size_t size)
     return (ssize_t)copied;
 }
 
+/* What is copied out of a log is read from it: see hook_read.c. */
+static void write_out(int in)
+{
+    if (__builtin_expect(descriptor_held(in) > 0 || descriptor_waits(in), 0)) {
+        int saved = errno;
+        descriptor_empty(in);
+        errno = saved;
+    }
+}
+
 EXPORT ssize_t copy_file_range(int in, off_t *in_offset, int out, off_t *out_offset, size_t size, unsigned flags)
 {
+    write_out(in);
     if (!is_for_log(out) || flags != 0) {
         return real.copy_file_range(in, in_offset, out, out_offset, size, flags);
     }
@@ -203,6 +214,7 @@ EXPORT ssize_t copy_file_range(int in, off_t *in_offset, int out, off_t *out_off
 
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t size)
 {
+    write_out(in);
     if (!is_for_log(out)) {
         return real.sendfile(out, in, offset, size);
     }
@@ -213,6 +225,7 @@ EXPORT_ALIAS(sendfile64, sendfile);
 EXPORT ssize_t splice(int in, off_t *in_offset, int out, off_t *out_offset, size_t size, unsigned flags)
 {
     const unsigned known = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE;
+    write_out(in);
     if (!is_for_log(out) || (flags & ~known) != 0) {
         return real.splice(in, in_offset, out, out_offset, size, flags);
     }

@@ -9,11 +9,13 @@
 #include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pty.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 
 extern int capset(cap_user_header_t header, cap_user_data_t data);
 
@@ -207,6 +209,50 @@ static void by_read(int fd)
     wanted = "one\ntwo\nthree\n";
 }
 
+static void by_sendfile(int fd)
+{
+    off_t start = 0;
+    int to = open("copy", O_WRONLY | O_CREAT, 0644);
+    CHECK_EQUAL(sendfile(to, fd, &start, 100), 8);
+    close(to);
+}
+
+static void by_copy_file_range(int fd)
+{
+    off_t start = 0;
+    int to = open("copy", O_WRONLY | O_CREAT, 0644);
+    CHECK_EQUAL(copy_file_range(fd, &start, to, NULL, 100, 0), 8);
+    close(to);
+}
+
+static void by_splice(int fd)
+{
+    off_t start = 0;
+    int ends[2];
+    CHECK_EQUAL(pipe(ends), 0);
+    CHECK_EQUAL(splice(fd, &start, ends[1], NULL, 100, 0), 8);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void by_forkpty(int fd)
+{
+    int terminal;
+    char text[8] = "";
+    int kept = dup(1);
+    CHECK_EQUAL(dup2(fd, 1), 1);
+    pid_t child = forkpty(&terminal, NULL, NULL, NULL);
+    if (child == 0) {
+        _exit(write(1, "three", 5) != 5);
+    }
+    CHECK_EQUAL(read(terminal, text, 5), 5);
+    CHECK_TEXT(text, "three");
+    CHECK_EQUAL(exit_status(child), 0);
+    CHECK_EQUAL(dup2(kept, 1), 1);
+    close(kept);
+    close(terminal);
+}
+
 static void by_ftruncate(int fd)
 {
     CHECK_EQUAL(ftruncate(fd, 4), 0);
@@ -262,6 +308,10 @@ static void emptied(void)
         by_fstat_of_an_unknown_one,
         by_fsync_of_an_unknown_one,
         by_opening_to_truncate,
+        by_sendfile,
+        by_copy_file_range,
+        by_splice,
+        by_forkpty,
     };
     for (size_t i = 0; i < TEST_COUNT(ways); i++) {
         int fd = waiting();

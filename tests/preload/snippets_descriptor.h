@@ -4,6 +4,7 @@
 
 #include "scene.h"
 
+#include <pty.h>
 #include <sys/socket.h>
 #include <utmp.h>
 
@@ -290,6 +291,30 @@ static void run_login_tty(scene_function call)
     _exit(5);
 }
 
+/* The child's 1 is on the log until the terminal takes its place; what it writes comes to the parent by the terminal.
+ */
+static void run_forkpty(scene_function call)
+{
+    (void)call;
+    int terminal = -1;
+    char text[8] = "";
+    note("dup2", dup2(scene.fd, 1));
+    write_unfinished(1);
+    errno = SCENE_ERRNO;
+    pid_t child = forkpty(&terminal, NULL, NULL, NULL);
+    if (child == 0) {
+        note("all in the file", unfinished_is_there());
+        note("to the terminal", write(1, "begun", 5));
+        note("terminal", isatty(1));
+        _exit(3);
+    }
+    while (raw_syscall(SYS_read, terminal, text, 5) < 0 && errno == EINTR) {
+    }
+    note_child(child);
+    note("from the terminal", strcmp(text, "begun"));
+    _exit(6);
+}
+
 /* The daemon is waited for by the pipe that it holds open: nobody is its parent any more. */
 static void run_daemon(scene_function call)
 {
@@ -335,6 +360,7 @@ static const struct snippet snippets_descriptor[] = {
     {"sendmmsg", run_sendmmsg, CALL(sendmmsg), 0},
     {"pidfd_getfd", run_pidfd_getfd, CALL(pidfd_getfd), 0},
     {"login_tty", run_login_tty, CALL(login_tty), ENDS},
+    {"forkpty", run_forkpty, CALL(forkpty), ENDS},
     {"daemon", run_daemon, CALL(daemon), ENDS},
 };
 

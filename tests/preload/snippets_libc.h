@@ -6,6 +6,7 @@
 
 #include <aio.h>
 #include <assert.h>
+#include <netdb.h>
 #include <sys/resource.h>
 
 #include <execinfo.h>
@@ -89,6 +90,15 @@ static void run_psiginfo(scene_function call)
     written_by_libc("psiginfo: Terminated (Signal sent by kill() 0 0)\n");
 }
 
+static void run_herror(scene_function call)
+{
+    void (*function)(const char *) = (void (*)(const char *))call;
+    write_unfinished(2);
+    h_errno = HOST_NOT_FOUND;
+    function("herror");
+    written_by_libc("herror: Unknown host\n");
+}
+
 /* A cancelled syslog leaves glibc 2.36 broken: the next one aborts. */
 static void copy_to_standard_error(void)
 {
@@ -163,6 +173,7 @@ static const struct snippet snippets_libc[] = {
     {"__assert_perror_fail", run_assert_perror_fail, CALL(__assert_perror_fail), ENDS},
     {"__assert", run_assert, CALL(__assert), ENDS},
     {"psiginfo", run_psiginfo, CALL(psiginfo), STANDARD},
+    {"herror", run_herror, CALL(herror), STANDARD},
     {"openlog", run_openlog, CALL(openlog), STANDARD},
     {"syslog", run_syslog, CALL(syslog), STANDARD},
     {"__syslog_chk", run_syslog_chk, CALL(__syslog_chk), STANDARD},
