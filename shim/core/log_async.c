@@ -215,6 +215,11 @@ __attribute__((noinline)) int log_async_put_aside(const struct log *log, const s
     }
 }
 
+bool log_async_is_open(const struct log *log)
+{
+    return log->async != NULL && log->async->open;
+}
+
 bool log_async_holds(const struct log *log)
 {
     const struct log_async *async = log->async;

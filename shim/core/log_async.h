@@ -42,6 +42,9 @@ void log_async_move(const struct log *log, int to);
 /* In a signal handler that interrupted the shim. 0, or -EAGAIN: not there. */
 int log_async_put_aside(const struct log *log, const struct iovec *vector, int count);
 
+/* Whether the log has a buffer, and with it a thread that looks for those of the dead. */
+bool log_async_is_open(const struct log *log);
+
 /* Whether something is in the log's buffer; and whether any log has one. */
 bool log_async_holds(const struct log *log);
 extern atomic_bool log_async_used;

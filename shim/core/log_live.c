@@ -291,7 +291,7 @@ static int look_at_live(struct log *log, struct writer *writer, const struct sta
     if (log->unrecorded && log->locked) {
         log_agree(log);
     }
-    log->sees_rings = log->async == NULL && !log_keeping && log_async_any_left(log);
+    log->sees_rings = !log_async_is_open(log) && !log_keeping && log_async_any_left(log);
     return sys.fstatat(log->directory.fd, log->base, live, AT_SYMLINK_NOFOLLOW);
 }
 

@@ -657,6 +657,35 @@ static void taken_over_by_another(void)
     CHECK(raw_seconds() - begun < STALLED);
 }
 
+static int without_buffer;
+
+static bool is_taken_over_by_writing(void)
+{
+    write_text(without_buffer, "mine\n");
+    return no_ring_is_there();
+}
+
+static void taken_over_without_a_buffer(void)
+{
+    struct rlimit limit = {.rlim_cur = 1 << 19 /* for notes, not for a buffer */, .rlim_max = RLIM_INFINITY};
+    CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    without_buffer = open_log("app.log");
+    write_text(without_buffer, "mine\n");
+    CHECK_TEXT(content("app.log"), "mine\n");
+    pid_t child = fork();
+    if (child == 0) {
+        limit.rlim_cur = RLIM_INFINITY;
+        setrlimit(RLIMIT_FSIZE, &limit);
+        write_text(without_buffer, "one\n");
+        raw_syscall(SYS_kill, raw_syscall(SYS_getpid), SIGKILL);
+    }
+    exit_status(child);
+    CHECK_TEXT(content("app.log"), "mine\n");
+    CHECK(any_ends_in(".ring"));
+    CHECK(wait_until(is_taken_over_by_writing));
+    CHECK(strstr(content("app.log"), "\none\n") != NULL);
+}
+
 /* What the lock file says when somebody has just looked for buffers of the dead. */
 static void look_as_another(void)
 {
@@ -1120,6 +1149,7 @@ int main(int count, char **arguments)
         {"the_next_process_takes_over_what_a_killed_one_left", WAITS, taken_over_by_the_next, NULL, NULL},
         {"so_does_one_that_has_no_buffer_and_a_new_lock_file", WAITS, lock_file_removed, NULL, NULL},
         {"another_process_takes_it_over_within_a_second", WAITS, taken_over_by_another, NULL, NULL},
+        {"so_does_one_that_gets_no_buffer_of_its_own", WAITS, taken_over_without_a_buffer, NULL, NULL},
         {"of_many_processes_one_looks_for_all", WAITS, left_to_another, NULL, NULL},
         {"settle_takes_it_over", WAITS, taken_over_by_settle, NULL, NULL},
         {"what_strangers_name_like_a_buffer_is_left_alone", WAITS, strange_rings, NULL, NULL},
