@@ -364,18 +364,22 @@ int log_ring_open(struct log *log, uint64_t number, int of_log, const struct sta
     return error;
 }
 
-/* The first record may have been taken out in part: its slot says so. */
+/*
+ * The first record may have been taken out in part: its slot says so, before the page says that it is done; killed in
+ * between, the next one compares with the file, and does the same again.
+ */
 int log_ring_note(const struct log_ring *ring)
 {
     if (ring->file < 0) {
         return 0;
     }
-    ssize_t written = sys.pwrite(ring->file, ring->ring.page, RING_PAGE, 0);
-    if (written == RING_PAGE) {
-        size_t slots = ((size_t)ring->ring.slot_mask + 1) * sizeof *ring->ring.slots;
-        written = sys.pwrite(ring->file, ring->ring.slots, slots, RING_PAGE);
+    size_t slots = ((size_t)ring->ring.slot_mask + 1) * sizeof *ring->ring.slots;
+    ssize_t written = sys.pwrite(ring->file, ring->ring.slots, slots, RING_PAGE);
+    if (written == (ssize_t)slots) {
+        written = sys.pwrite(ring->file, ring->ring.page, RING_PAGE, 0);
+        return written == RING_PAGE ? 0 : written < 0 ? (int)written : -EIO;
     }
-    return written < 0 ? (int)written : 0;
+    return written < 0 ? (int)written : -EIO;
 }
 
 void log_ring_remove(const struct log *log, const struct log_ring *ring)

@@ -274,6 +274,53 @@ static void so_it_does_when_the_process_was_killed_in_its_midst(void **state)
     assert_true(history_holds(scene.directory, 12, 0));
 }
 
+static void be_killed_before_a_large_record_is_written(void)
+{
+    async_begin();
+    require(scene_append(scene.writer, twelve_lines, HOLD_NONE) == 12 * LINE_LENGTH, "not taken");
+    _exit(KILLED);
+}
+
+static int notes_left;
+
+static ssize_t die_behind_a_note(int fd, const void *bytes, size_t size, off_t offset)
+{
+    ssize_t written = sys_real.pwrite(fd, bytes, size, offset);
+    if (size >= RING_PAGE && --notes_left == 0) {
+        _exit(KILLED);
+    }
+    return written;
+}
+
+static void take_over_and_die_behind_a_note(void)
+{
+    scene.rule.async = false;
+    scene_start(&scene);
+    sys.pwrite = die_behind_a_note;
+    scene_attach(&scene);
+    scene_detach(&scene);
+}
+
+static void so_it_does_when_its_taker_is_killed_behind_any_note(void **state)
+{
+    (void)state;
+    int notes = 0;
+    int status = KILLED;
+    while (status == KILLED) {
+        scene.rule.policy.max_bytes = 5 * LINE_LENGTH;
+        assert_int_equal(WEXITSTATUS(async_run(be_killed_before_a_large_record_is_written)), KILLED);
+        notes_left = ++notes;
+        status = WEXITSTATUS(async_run(take_over_and_die_behind_a_note));
+        assert_int_equal(async_run(take_over), 0);
+        assert_int_equal(rings(), 0);
+        assert_true(history_holds(scene.directory, 12, 0));
+        temporary_remove(scene.directory);
+        scene_make(&scene);
+    }
+    assert_int_equal(status, 0);
+    assert_true(notes > 10);
+}
+
 static ssize_t write_no_header(int fd, const void *bytes, size_t size, off_t offset)
 {
     return size == RING_PAGE ? -ENOSPC : sys_real.pwrite(fd, bytes, size, offset);
@@ -365,6 +412,7 @@ int main(void)
         TEST(locks_of_the_program_are_there_after_taking_over),
         TEST(a_record_larger_than_a_file_comes_out_of_the_buffer_once),
         TEST(so_it_does_when_the_process_was_killed_in_its_midst),
+        TEST(so_it_does_when_its_taker_is_killed_behind_any_note),
         TEST(what_cannot_be_noted_of_a_batch_is_not_written),
         TEST(what_was_taken_over_leaves_no_memory_and_no_descriptor),
     };
