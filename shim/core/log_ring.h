@@ -59,7 +59,8 @@ int log_ring_begin(struct log_ring *ring, const struct ring_run *run, size_t ski
                    const struct writer *writer, off_t end);
 /*
  * Only `written` bytes of a run went behind `end` (a full disk): the beginning of a record that is the last of them is
- * cut off again, under the log's lock, before somebody else writes behind it. How many bytes stay.
+ * cut off again, under the log's lock, before somebody else writes behind it, and announced is what there is: the next
+ * writer would take it for a dead process's, and wait for a buffer that is not left. How many bytes stay.
  */
 size_t log_ring_cut_back(const struct log_ring *ring, const struct ring_run *run, const struct writer *writer,
                          off_t end, size_t written);

@@ -35,7 +35,13 @@ size_t log_ring_cut_back(const struct log_ring *ring, const struct ring_run *run
     struct ring_run next;
     size_t whole = run->records > 1 ? ring_whole(&ring->ring, run, written, &next) : 0;
     bool is_last = whole < written && sys.lseek(writer->fd, 0, SEEK_END) == end + (off_t)written;
-    return is_last && sys.ftruncate(writer->fd, end + (off_t)whole) == 0 ? whole : written;
+    if (is_last && sys.ftruncate(writer->fd, end + (off_t)whole) == 0) {
+        written = whole;
+    }
+    if (written == whole) {
+        lockfile_announce(&writer->log->lock, writer->generation, end, (int64_t)whole, 0);
+    }
+    return written;
 }
 
 /* Of a record that is in the file only in part, the intent stays. */

@@ -312,6 +312,31 @@ static void errors_of_writing_lose_and_double_nothing(void **state)
     assert_int_equal(run_each(nowhere_to_write, cases, sizeof cases / sizeof cases[0]), 0);
 }
 
+/* Whoever found what was announced and is not there would wait for the buffer of its process, under the lock. */
+static void no_room_for_all(const void *argument)
+{
+    enum { LINES = 300 /* more than a page */ };
+    (void)argument;
+    require(scene_write_lines(&scene, 1, LINES) && live_lines() == 0, "not in the buffer");
+    half = true;
+    fail_writing(ENOSPC);
+    require(empty() == -ENOSPC && live_lines() > 0 && live_lines() < LINES, "not cut short by the disk");
+    off_t size = temporary_length(scene.directory, LOG_NAME);
+    require(!lockfile_is_broken(&scene.writer->log->lock, scene.writer->generation, size),
+            "announced for a dead one's");
+    fault.call = NULL;
+    scene_pass(2);
+    require(empty() == 0 && live_lines() == LINES, "not written later");
+}
+
+static void a_batch_that_a_full_disk_cuts_short_is_not_taken_for_that_of_a_dead_process(void **state)
+{
+    (void)state;
+    scene_make(&scene);
+    assert_int_equal(run_in_child(no_room_for_all, NULL), 0);
+    temporary_remove(scene.directory);
+}
+
 static void wait_until(bool (*holds)(void), const char *what)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
@@ -692,6 +717,7 @@ int main(void)
         cmocka_unit_test(without_a_buffer_writing_is_synchronous_until_it_is_to_be_had),
         cmocka_unit_test(where_blocks_cannot_be_allocated_they_are_written),
         cmocka_unit_test(errors_of_writing_lose_and_double_nothing),
+        cmocka_unit_test(a_batch_that_a_full_disk_cuts_short_is_not_taken_for_that_of_a_dead_process),
         cmocka_unit_test(the_thread_tries_again),
         cmocka_unit_test(what_others_put_back_is_not_written_for_ever),
         cmocka_unit_test(batches_go_out_without_the_lock_of_the_log),
