@@ -47,12 +47,13 @@ COMPILE = $(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDENING) $(FRAMES) $(DE
 LTO = $(if $(or $(findstring clang,$(CC)),$(SANITIZE)),,-flto=auto -ffat-lto-objects)
 NO_LTO = $(if $(LTO),-fno-lto)
 LIBRARY_FLAGS = $(LTO) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -fno-plt
+layout = shim/preload/layout.ld
 # initfirst: before libstdc++ binds its streams to stdout. nodelete: hooks must never disappear. The last
 # line makes a start 40 microseconds shorter: what is seldom touched (SYS_SELDOM) lies together, constants and code need
 # one mapping, and what the library calls of its own is not looked up.
 LINK_FLAGS = -shared -Wl,-soname,libmplogshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,initfirst \
              -Wl,-z,noexecstack -Wl,-z,defs -Wl,--as-needed -Wl,--version-script=$(BUILD)/exports.map \
-             -Wl,--sort-section=name -Wl,-z,noseparate-code -Wl,-Bsymbolic-functions
+             -Wl,--sort-section=name -Wl,-z,noseparate-code -Wl,-Bsymbolic-functions -Wl,-T,$(layout)
 
 # The command is an ordinary program.
 TOOL_FLAGS = -fPIE -fvisibility=hidden $(FORTIFY)
@@ -75,7 +76,7 @@ programs = $(unit_tests) $(preload_programs) $(preload_cxx_programs) $(preload_l
 
 all: $(BUILD)/libmplogshim.so $(BUILD)/mplogshim
 
-$(BUILD)/libmplogshim.so: $(core) $(preload) $(sanitizer) $(BUILD)/exports.map
+$(BUILD)/libmplogshim.so: $(core) $(preload) $(sanitizer) $(BUILD)/exports.map $(layout)
 	$(Q)$(CC) $(CFLAGS) $(HARDENING) $(LTO) $(SANITIZERS) $(LINK_FLAGS) -o $@ $(core) $(preload) $(sanitizer)
 
 $(BUILD)/mplogshim: $(core) $(tool) $(sanitizer)

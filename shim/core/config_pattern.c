@@ -33,7 +33,7 @@ static bool ends_in_escape(const char *component, size_t length)
 static const char *add_components(struct text_builder *builder, const char *text)
 {
     while (*text != '\0') {
-        size_t whole = strcspn(text, "/");
+        size_t whole = (size_t)(strchrnul(text, '/') - text);
         bool last = text[whole] == '\0';
         bool escape = ends_in_escape(text, whole);
         size_t length = whole - escape; /* "\/" is a plain '/' */
@@ -86,7 +86,7 @@ static bool is_real(char *path)
     struct stat status;
     bool real = true;
     for (char *end = path; real && *end != '\0';) {
-        end += 1 + strcspn(end + 1, "/");
+        end = strchrnul(end + 1, '/');
         char after = *end;
         *end = '\0';
         real = sys.fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISLNK(status.st_mode);
@@ -97,15 +97,10 @@ static bool is_real(char *path)
 
 /*
  * The real path of `path` as /proc tells the paths of descriptors: that is what it will be compared with. Unlike
- * realpath(3), this never allocates. False if the path does not exist or /proc is not there. Mostly there is no link in
- * it, which costs a tenth of what /proc does.
+ * realpath(3), this never allocates. False if the path does not exist or /proc is not there.
  */
-static bool resolve(char *path, char real[PATH_MAX])
+static bool find_real(const char *path, char real[PATH_MAX])
 {
-    if (is_real(path)) {
-        strcpy(real, path);
-        return true;
-    }
     int fd = sys.openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
     if (fd < 0)
         return false;
@@ -119,30 +114,45 @@ static bool resolve(char *path, char real[PATH_MAX])
     return true;
 }
 
-/* Resolves the longest existing run of leading literal components of rule->pattern. */
-static void resolve_pattern(struct config_parser *parser, struct rule *rule)
+/*
+ * Sets rule->pattern_real if `path`, which is what the first `used` bytes of the pattern mean, has another real path.
+ * False if it has none. `path` may lie in the parser's free memory. Seldom: its room on the stack is apart.
+ */
+static __attribute__((noinline)) bool replace_path(struct config_parser *parser, struct rule *rule, const char *path,
+                                                   size_t used)
 {
-    char path[PATH_MAX];
     char real[PATH_MAX];
-    size_t used = literal_prefix(rule->pattern, path);
-
-    rule->pattern_real = rule->pattern;
-    while (used > 0 && !resolve(path, real)) {
-        char *slash = strrchr(path, '/');
-        *slash = '\0';
-        used = (size_t)((char *)memrchr(rule->pattern, '/', used) - rule->pattern);
-    }
-    if (used == 0 || strcmp(path, real) == 0)
-        return;
+    if (!find_real(path, real))
+        return false;
+    if (strcmp(path, real) == 0)
+        return true;
 
     struct text_builder builder = {.text = parser->next, .size = PATH_MAX};
     if (strcmp(real, "/") != 0)
         text_add_escaped(&builder, real, special_in_path);
     text_add(&builder, rule->pattern + used, strlen(rule->pattern + used));
-    if (builder.overflow || builder.length == 0)
-        return;
-    rule->pattern_real = builder.text;
-    parser->next += builder.length + 1;
+    if (!builder.overflow && builder.length > 0) {
+        rule->pattern_real = builder.text;
+        parser->next += builder.length + 1;
+    }
+    return true;
+}
+
+/*
+ * Resolves the longest existing run of leading literal components of rule->pattern. Mostly there is no link in it,
+ * which costs a tenth of asking /proc, and no page of the stack.
+ */
+static void resolve_pattern(struct config_parser *parser, struct rule *rule)
+{
+    char *path = parser->next;
+    size_t used = literal_prefix(rule->pattern, path);
+
+    rule->pattern_real = rule->pattern;
+    while (used > 0 && !is_real(path) && !replace_path(parser, rule, path, used)) {
+        char *slash = strrchr(path, '/');
+        *slash = '\0';
+        used = (size_t)((char *)memrchr(rule->pattern, '/', used) - rule->pattern);
+    }
 }
 
 const char *config_make_pattern(struct config_parser *parser, const char *text, struct rule *rule)

@@ -26,7 +26,7 @@ void diag_open(enum diag_target target, const char *path)
     diag_stderr_is();
 }
 
-void diag_stderr_is(void)
+SYS_START void diag_stderr_is(void)
 {
     struct stat status;
     if (sys.fstat(STDERR, &status) == 0) {

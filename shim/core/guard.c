@@ -43,7 +43,7 @@ static bool is_home(void)
     return !guard_thread.child_unasked && sys.getpid() == home_pid && sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0) != 0;
 }
 
-bool guard_foreign_memory(void)
+SYS_START bool guard_foreign_memory(void)
 {
 #ifdef __x86_64__ /* vfork.S tells */
     return guard_thread.vfork_child != 0 && !is_home();
@@ -83,7 +83,7 @@ void guard_cancel_again(int type)
     pthread_setcanceltype(type, &type);
 }
 
-void guard_abandon(void)
+SYS_START void guard_abandon(void)
 {
     if (guard_thread.inside == 0 || guard_foreign_memory()) {
         return;

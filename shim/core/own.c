@@ -63,7 +63,7 @@ static int fill_standard_numbers(int filled[STANDARD_NUMBERS])
     return count;
 }
 
-int own_open(int directory, const char *path, int flags, mode_t mode)
+SYS_START int own_open(int directory, const char *path, int flags, mode_t mode)
 {
     int filled[STANDARD_NUMBERS];
     int count = fill_standard_numbers(filled);
@@ -162,7 +162,7 @@ void own_lost(int *holder)
 }
 
 /* Without the lock, so that a signal handler may jump out of it: at worst it misses a number that moves just now. */
-bool own_is(int fd)
+SYS_START bool own_is(int fd)
 {
     return fd >= 0 && fd >= __atomic_load_n(&lowest, __ATOMIC_RELAXED) && find(fd) >= 0;
 }

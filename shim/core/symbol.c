@@ -1,5 +1,7 @@
 #include "symbol.h"
 
+#include "sys.h"
+
 #include <elf.h>
 #include <string.h>
 
@@ -10,7 +12,7 @@ static const void *address_of(uintptr_t base, const ElfW(Dyn) * entry)
     return (const void *)(value < base ? value + base : value);
 }
 
-bool symbol_table_of(uintptr_t base, const ElfW(Dyn) * dynamic, struct symbol_table *table)
+SYS_START bool symbol_table_of(uintptr_t base, const ElfW(Dyn) * dynamic, struct symbol_table *table)
 {
     *table = (struct symbol_table){.base = base};
     for (const ElfW(Dyn) *entry = dynamic; entry->d_tag != DT_NULL; entry++) {
@@ -56,7 +58,7 @@ static bool is_definition(const struct symbol_table *table, uint32_t index)
  * The layout of DT_GNU_HASH: a header of four words, a Bloom filter of addresses' width, buckets, and the chains of
  * hashes of all symbols from `first` on, of which the last in a chain has the lowest bit set.
  */
-const ElfW(Sym) * symbol_find(const struct symbol_table *table, const char *name, uint32_t hash)
+SYS_START const ElfW(Sym) * symbol_find(const struct symbol_table *table, const char *name, uint32_t hash)
 {
     enum { WORD = 8 * sizeof(ElfW(Addr)) };
     const uint32_t *header = table->hash;

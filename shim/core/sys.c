@@ -23,17 +23,17 @@ _Static_assert(sizeof(long) == 8, "mplogshim is for 64-bit systems");
  * leave locks behind), intercepted by this library, or by another preloaded one: libfaketime takes fstat over and
  * must not be called before its own constructor, fakeroot takes fchown over.
  */
-static int real_openat(int dir, const char *path, int flags, mode_t mode)
+static SYS_START int real_openat(int dir, const char *path, int flags, mode_t mode)
 {
     return (int)sys_call(SYS_openat, dir, (long)path, flags, mode, 0, 0);
 }
 
-static int real_close(int fd)
+static SYS_START int real_close(int fd)
 {
     return (int)sys_call(SYS_close, fd, 0, 0, 0, 0, 0);
 }
 
-static ssize_t real_read(int fd, void *buffer, size_t size)
+static SYS_START ssize_t real_read(int fd, void *buffer, size_t size)
 {
     return sys_call(SYS_read, fd, (long)buffer, (long)size, 0, 0, 0);
 }
@@ -67,7 +67,7 @@ static off_t real_lseek(int fd, off_t offset, int whence)
     return sys_call(SYS_lseek, fd, offset, whence, 0, 0, 0);
 }
 
-static int real_fstat(int fd, struct stat *status)
+static SYS_START int real_fstat(int fd, struct stat *status)
 {
     return (int)sys_call(SYS_fstat, fd, (long)status, 0, 0, 0, 0);
 }
@@ -80,7 +80,7 @@ static int real_filesystem(int fd, long *type)
     return error;
 }
 
-static int real_fstatat(int dir, const char *path, struct stat *status, int flags)
+static SYS_START int real_fstatat(int dir, const char *path, struct stat *status, int flags)
 {
     return (int)sys_call(SYS_newfstatat, dir, (long)path, (long)status, flags, 0, 0);
 }
@@ -195,7 +195,7 @@ void sys_find_clock(void)
     }
 }
 
-static int real_clock(clockid_t clock, struct timespec *now)
+static SYS_START int real_clock(clockid_t clock, struct timespec *now)
 {
     /* Deadlines are the kernel's: a fake clock may stand still. */
     if (libc_clock && clock != CLOCK_MONOTONIC) {
@@ -235,7 +235,7 @@ static int real_probe(const void *eight_bytes)
     return (int)sys_call(SYS_rt_sigprocmask, NO_SUCH_WAY, (long)eight_bytes, 0, SET_SIZE, 0, 0);
 }
 
-static int real_getpid(void)
+static SYS_START int real_getpid(void)
 {
     return (int)sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
@@ -380,9 +380,15 @@ void *sys_reserve(size_t size)
     return memory < 0 && memory > -4096 ? NULL : (void *)memory;
 }
 
-enum { KEPT_SIZE = 20480, KEPT_ALIGNMENT = 16 };
-static SYS_SELDOM char kept[KEPT_SIZE] __attribute__((aligned(KEPT_ALIGNMENT)));
+enum { KEPT_SIZE = 65536, KEPT_ALIGNMENT = 16, KEPT_PAGE = 4096 };
+static SYS_SELDOM char kept_pages[KEPT_SIZE + KEPT_PAGE];
 static size_t kept_used;
+
+/* From the beginning of a page on. Not by its alignment, which would be that of all variables. */
+static char *kept_begin(void)
+{
+    return kept_pages + (KEPT_PAGE - (uintptr_t)kept_pages % KEPT_PAGE) % KEPT_PAGE;
+}
 
 void *sys_keep(size_t size)
 {
@@ -390,14 +396,14 @@ void *sys_keep(size_t size)
     if (size > KEPT_SIZE || end > KEPT_SIZE) {
         return sys_reserve(size);
     }
-    void *memory = kept + kept_used;
+    void *memory = kept_begin() + kept_used;
     kept_used = (end + KEPT_ALIGNMENT - 1) / KEPT_ALIGNMENT * KEPT_ALIGNMENT;
     return memory;
 }
 
 void sys_keep_until(const void *end)
 {
-    size_t used = (uintptr_t)end - (uintptr_t)kept;
+    size_t used = (uintptr_t)end - (uintptr_t)kept_begin();
     if (used <= kept_used) {
         kept_used = (used + KEPT_ALIGNMENT - 1) / KEPT_ALIGNMENT * KEPT_ALIGNMENT;
     }

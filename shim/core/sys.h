@@ -115,6 +115,12 @@ const char *sys_working_directory(char *buffer, size_t size);
  */
 #define SYS_SELDOM __attribute__((section(".bss.seldom")))
 
+/*
+ * For functions that run in every start, and in the end of a process that has no log, but that others call as well:
+ * they lie together (preload/layout.ld). Those that nothing else calls the compiler knows by itself.
+ */
+#define SYS_START __attribute__((section(".text.start")))
+
 /* For an array of which mostly the beginning is touched: that shares the last page of the small variables. */
 #define SYS_FIRST __attribute__((section(".bss.first")))
 
@@ -123,7 +129,7 @@ void *sys_reserve(size_t size);
 
 /*
  * The same for the small things that a start keeps: one after the other, they share a page, and none has to be mapped.
- * Large ones are reserved. One thread at a time.
+ * Large ones are reserved. One thread at a time. Not zeroed, where something was that is not kept.
  */
 void *sys_keep(size_t size);
 

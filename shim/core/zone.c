@@ -22,7 +22,7 @@ struct window {
     int64_t end;
 };
 
-static void add_change(void *context, int64_t from, int32_t offset)
+static SYS_START void add_change(void *context, int64_t from, int32_t offset)
 {
     const struct window *window = context;
     struct period_zone *zone = window->zone;
@@ -60,7 +60,8 @@ struct block {
 };
 
 /* Finds the parts of the block at `data`, which must all lie before `limit`. */
-static bool parse_block(struct block *block, size_t time_size, const unsigned char *data, const unsigned char *limit)
+static SYS_START bool parse_block(struct block *block, size_t time_size, const unsigned char *data,
+                                  const unsigned char *limit)
 {
     enum { TYPE_SIZE = 6 };
     if (limit - data < HEADER_SIZE || memcmp(data, "TZif", 4) != 0)
@@ -121,19 +122,24 @@ static bool add_file(struct window *window, const unsigned char *data, size_t si
     return true;
 }
 
-static bool load_file(struct window *window, const char *path)
+/* At start, or under the registry's mutex. */
+static SYS_START bool load_file(struct window *window, const char *path)
 {
-    static SYS_SELDOM unsigned char data[FILE_MOST + 1]; /* at start, or under the registry's mutex */
     size_t size = 0;
     /* O_NONBLOCK: whatever TZ names, the start of the program does not wait for it. */
     int fd = own_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
     if (fd < 0)
         return false;
-    for (ssize_t got = 1; got > 0 && size<FILE_MOST; size += got> 0 ? (size_t)got : 0)
+    unsigned char *data = sys_keep(FILE_MOST + 1);
+    for (ssize_t got = data == NULL ? 0 : 1; got > 0 && size<FILE_MOST; size += got> 0 ? (size_t)got : 0)
         got = sys.read(fd, data + size, FILE_MOST - size);
     sys.close(fd);
+    if (data == NULL)
+        return false;
     data[size] = '\0';
-    return add_file(window, data, size);
+    bool good = add_file(window, data, size);
+    sys_keep_until(data);
+    return good;
 }
 
 static bool load_rule(struct window *window, const char *text)
@@ -145,7 +151,7 @@ static bool load_rule(struct window *window, const char *text)
     return true;
 }
 
-static const char *lookup(char *const environment[], const char *name)
+static SYS_START const char *lookup(char *const environment[], const char *name)
 {
     size_t length = strlen(name);
     for (size_t i = 0; environment[i] != NULL; i++)
@@ -155,7 +161,7 @@ static const char *lookup(char *const environment[], const char *name)
 }
 
 /* As glibc reads TZ: a file, below TZDIR unless absolute; else a rule; else UTC. Unset: /etc/localtime. */
-static void load(struct window *window, const char *tz, const char *directory)
+static SYS_START void load(struct window *window, const char *tz, const char *directory)
 {
     char path[PATH_SIZE];
     if (tz == NULL) {

@@ -1,6 +1,8 @@
 /* The POSIX form of a time zone: see zone_rule.h. */
 #include "zone_rule.h"
 
+#include "sys.h"
+
 #include <stddef.h>
 
 enum { MINUTE = 60, HOUR = 3600, DAY = 86400 };
@@ -25,7 +27,7 @@ static bool take_character(const char **text, char expected)
 }
 
 /* Three letters or more, or anything of that length in angle brackets. */
-static bool take_abbreviation(const char **text)
+static SYS_START bool take_abbreviation(const char **text)
 {
     const char *begin = *text;
     if (take_character(text, '<')) {
@@ -49,7 +51,7 @@ static bool take_number(const char **text, int32_t least, int32_t most, int32_t 
 }
 
 /* [+-]hours[:minutes[:seconds]] */
-static bool take_duration(const char **text, int32_t hours_most, int32_t *seconds)
+static SYS_START bool take_duration(const char **text, int32_t hours_most, int32_t *seconds)
 {
     int32_t hours;
     int32_t minutes = 0;
@@ -88,7 +90,7 @@ static bool take_date(const char **text, struct zone_date *date)
     return !take_character(text, '/') || take_duration(text, 167, &date->second);
 }
 
-bool zone_rule_parse(struct zone_rule *rule, const char *text, char end)
+SYS_START bool zone_rule_parse(struct zone_rule *rule, const char *text, char end)
 {
     /* Without dates, glibc takes those of the United States. */
     static const struct zone_date second_sunday_in_march = {'M', 3, 2, 0, 2 * HOUR};

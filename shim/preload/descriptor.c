@@ -220,14 +220,14 @@ static __attribute__((noinline)) bool surely_plain(int fd, const char *given)
 }
 
 /* The path of a new descriptor costs the kernel 7 microseconds: for pipes and sockets it is not asked for. */
-static __attribute__((noinline)) bool is_no_file(int fd)
+static SYS_START __attribute__((noinline)) bool is_no_file(int fd)
 {
     struct stat status;
     return sys.fstat(fd, &status) == 0 && !S_ISREG(status.st_mode);
 }
 
 /* Most descriptors are no logs, and finding that out needs no lock. */
-void descriptor_look(int fd, const char *given)
+SYS_START void descriptor_look(int fd, const char *given)
 {
     struct rare rare;
     if (is_no_file(fd) || surely_plain(fd, given)) {
@@ -249,7 +249,7 @@ void descriptor_look(int fd, const char *given)
     rare_leave(&rare);
 }
 
-__attribute__((noinline)) bool descriptor_unknown_managed(int fd)
+SYS_START __attribute__((noinline)) bool descriptor_unknown_managed(int fd)
 {
     int saved = errno;
     if (!own_is(fd)) {

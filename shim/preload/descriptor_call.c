@@ -9,6 +9,7 @@
 #include "core/line.h"
 #include "core/log_async.h"
 #include "core/own.h"
+#include "core/sys.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -345,7 +346,7 @@ static void release_writer(struct writer *writer)
     }
 }
 
-int descriptor_release_all(void)
+SYS_START int descriptor_release_all(void)
 {
     struct rare rare;
     if (!log_is_any() || !rare_enter(&rare)) {
@@ -394,7 +395,7 @@ void descriptor_hold_nothing(bool nothing)
     log_holds_nothing = nothing;
 }
 
-void descriptor_finish(void)
+SYS_START void descriptor_finish(void)
 {
     descriptor_hold_nothing(true);
     guard_abandon(); /* an exit from a signal handler does not come back into what it interrupted */

@@ -7,11 +7,12 @@
 #include "core/guard.h"
 #include "core/log_async.h"
 #include "core/log_helper.h"
+#include "core/sys.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-void descriptor_settle(void)
+SYS_START void descriptor_settle(void)
 {
     struct rare rare;
     if (log_is_any() && rare_enter(&rare)) {

@@ -59,7 +59,7 @@ static uintptr_t *make_page(uintptr_t **slot)
     return page;
 }
 
-void descriptor_set_state(int fd, uintptr_t state)
+SYS_START void descriptor_set_state(int fd, uintptr_t state)
 {
     if (!has_word(fd)) {
         return;

@@ -1,5 +1,7 @@
 #include "next.h"
 
+#include "core/sys.h"
+
 #include <elf.h>
 #include <stddef.h>
 
@@ -19,7 +21,7 @@ const struct link_map *next_self(void)
 }
 
 /* What a library defines by this name, or NULL. False: that cannot be told. */
-static bool look(const struct link_map *map, const char *name, uint32_t hash, void **function)
+static SYS_START bool look(const struct link_map *map, const char *name, uint32_t hash, void **function)
 {
     struct symbol_table table;
     if (!symbol_table_of(map->l_addr, map->l_ld, &table)) {
@@ -43,7 +45,7 @@ void next_start(struct next *next, const char *in_libc)
     next->libc = found == NULL ? NULL : map;
 }
 
-void *next_find(const struct next *next, const char *name)
+SYS_START void *next_find(const struct next *next, const char *name)
 {
     uint32_t hash = symbol_hash(name);
     void *found = NULL;

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "core/log_async.h"
 #include "core/log_helper.h"
+#include "core/sys.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -20,7 +21,6 @@
 #include <unistd.h>
 
 static struct config config;
-static SYS_SELDOM struct period_zone local_zone;
 
 /* TZ and TZDIR as they were at the start, "NAME=value" or NULL, for a zone that is needed later and for the helper. */
 enum { VARIABLE_SIZE = 1024 };
@@ -121,10 +121,8 @@ static const char *copy_variable(char **copy, const char *name, char *const envi
     return NULL;
 }
 
-/* Made aside and put in place by its count, which says that it is there. */
-static void load_zone(struct period_zone *zone)
+static SYS_START void read_zone(struct period_zone *zone)
 {
-    static SYS_SELDOM struct period_zone made;
     char *environment[3] = {NULL, NULL, NULL};
     char **next = environment;
     if (tz != NULL) {
@@ -135,10 +133,29 @@ static void load_zone(struct period_zone *zone)
     }
     struct timespec now = {0, 0};
     sys.clock(CLOCK_REALTIME, &now);
-    period_zone_local(&made, environment, now.tv_sec);
+    period_zone_local(zone, environment, now.tv_sec);
+}
+
+/* Later: made aside and put in place by its count, which says that it is there. */
+static void load_zone(struct period_zone *zone)
+{
+    static SYS_SELDOM struct period_zone made;
+    read_zone(&made);
     memcpy(zone->from, made.from, sizeof zone->from);
     memcpy(zone->offset, made.offset, sizeof zone->offset);
     __atomic_store_n(&zone->count, made.count, __ATOMIC_RELEASE);
+}
+
+/* The table of the local zone: read now, while its file can still be read, if a rule needs it; else it is empty. */
+static struct period_zone *start_zone(void)
+{
+    static SYS_SELDOM struct period_zone later;
+    struct period_zone *zone = config.needs_zone ? sys_keep(sizeof *zone) : NULL;
+    if (zone == NULL) {
+        return &later;
+    }
+    read_zone(zone);
+    return zone;
 }
 
 /* "mplogshim" in the library's directory, or NULL. `directory`: the one that relative names are from, or NULL. */
@@ -193,10 +210,7 @@ static void start_logs(char *const environment[], const char *directory)
         .diag = config.diag,
         .diag_path = config.diag_path,
     };
-    if (config.needs_zone) {
-        load_zone(&local_zone); /* while its file can still be read */
-    }
-    log_start(&local_zone, load_zone);
+    log_start(start_zone(), load_zone);
     log_async_refused = why_no_thread();
     log_helper_start(&helper);
     guard_start(forked);
@@ -213,7 +227,7 @@ static void write_out_at_quick_exit(void *unused)
  * At exit, after the handlers and destructors of everybody else, which were registered later; also when a constructor
  * exits. libc flushes its streams once more after this, and then nothing is held.
  */
-static void finish(void *unused)
+static SYS_START void finish(void *unused)
 {
     (void)unused;
     if (descriptor_active()) {
@@ -233,6 +247,15 @@ __attribute__((weak)) int __register_atfork(void (*prepare)(void), void (*parent
                                             void *library);
 __attribute__((weak)) int __cxa_at_quick_exit(void (*function)(void *), void *library);
 
+/* The starting directory, or NULL if it has no path. */
+static const char *keep_directory(void)
+{
+    char *directory = sys_keep(PATH_MAX);
+    const char *known = directory == NULL ? NULL : sys_working_directory(directory, PATH_MAX);
+    sys_keep_until(known == NULL ? directory : directory + strlen(directory) + 1);
+    return known;
+}
+
 /*
  * Runs before every other constructor (-z initfirst), so that libstdc++ finds the streams that stand in for stdout
  * and stderr. That early environ is not set: the third argument is the environment.
@@ -242,7 +265,6 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     (void)argc;
     (void)argv;
     char error[CONFIG_ERROR_SIZE];
-    char directory[PATH_MAX];
     if (!real_is_glibc()) {
         return; /* musl passes none of the arguments */
     }
@@ -254,7 +276,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     if (getauxval(AT_SECURE) != 0 || !real_is_reached()) {
         return;
     }
-    const char *here = sys_working_directory(directory, sizeof directory);
+    const char *here = keep_directory();
     int failed = config_load(&config, environment, here, error);
     diag_open(config.diag, config.diag_path);
     if (failed != 0) {

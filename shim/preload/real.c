@@ -2,6 +2,8 @@
 
 #include "next.h"
 
+#include "core/sys.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <gnu/libc-version.h>
@@ -67,7 +69,7 @@ static void *look_up(const char *name)
  * Threads that do so at once find the same, and a call reads one word, the old one or the new. Apart, as the stack of a
  * call should not grow.
  */
-static __attribute__((noinline)) void resolve(any_pointer *pointer, const char *name)
+static SYS_START __attribute__((noinline)) void resolve(any_pointer *pointer, const char *name)
 {
     int saved = errno;
     __atomic_store_n(pointer, look_up(name), __ATOMIC_RELAXED);

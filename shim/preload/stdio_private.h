@@ -55,8 +55,8 @@ struct stream_mode {
 /* False while there is nothing to manage: then every stream is glibc's own. */
 extern bool stdio_active;
 
-/* Whether cookie streams look as expected. Called once, at start. */
-bool stream_probe(void);
+/* By one of them: what tells managed streams from others. False if cookie streams do not look as expected. At start. */
+bool stream_learn(const struct managed_stream *managed);
 
 /* A new managed stream on `fd` with the NO_READS, NO_WRITES and APPENDING flags of `stream_flags`, or NULL and errno.
  * No buffer yet. */

@@ -241,7 +241,7 @@ static struct managed_stream *take(void)
     return managed;
 }
 
-struct managed_stream *stream_new(int fd, int stream_flags)
+SYS_START struct managed_stream *stream_new(int fd, int stream_flags)
 {
     struct managed_stream *managed = take();
     if (managed == NULL) {
@@ -263,18 +263,11 @@ struct managed_stream *stream_new(int fd, int stream_flags)
     return managed;
 }
 
-bool stream_probe(void)
+bool stream_learn(const struct managed_stream *managed)
 {
-    struct managed_stream *managed = stream_new(-2, 0);
-    if (managed == NULL) {
-        return false;
-    }
-    struct cookie_file *file = (struct cookie_file *)managed->stream;
-    bool expected = file->cookie == managed && file->functions != NULL;
+    const struct cookie_file *file = (const struct cookie_file *)managed->stream;
     cookie_functions = file->functions;
-    managed->own_lock = managed->stream->_lock; /* as a twin: closes nothing */
-    real.fclose(managed->stream);
-    return expected;
+    return file->cookie == managed && file->functions != NULL;
 }
 
 struct managed_stream *stream_managed(FILE *stream)

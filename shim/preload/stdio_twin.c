@@ -299,7 +299,7 @@ static bool make_standard(struct standard *standard)
     return true;
 }
 
-static void redirect(struct standard *standard)
+static SYS_START void redirect(struct standard *standard)
 {
     if (*standard->variable != standard->original || standard->original->_fileno != standard->fd ||
         !descriptor_managed(standard->fd)) {
@@ -311,11 +311,8 @@ static void redirect(struct standard *standard)
 
 void stdio_start(void)
 {
-    if (!stream_probe()) {
-        return;
-    }
     for (int i = 0; i < STANDARD_COUNT; i++) {
-        if (!make_standard(&standards[i])) {
+        if (!make_standard(&standards[i]) || !stream_learn(standards[i].twin)) {
             return;
         }
     }
