@@ -101,7 +101,7 @@ static bool look(const struct log *log, const struct writer *writer, size_t leng
         return false;
     }
     off_t size = sys.lseek(writer->fd, 0, SEEK_END);
-    return size > 0 && !may_be_due(log, size, length);
+    return size > 0 && !log_may_be_torn(size) && !may_be_due(log, size, length);
 }
 
 bool lockless_may_write(struct log *log, const struct writer *writer, size_t length)

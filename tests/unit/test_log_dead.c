@@ -138,6 +138,9 @@ static void see_one_die_within_a_batch(void)
         sched_yield();
     }
     take_over();
+    temporary_must(guard_enter(), "follow");
+    log_follow(scene.writer, scene.fd); /* it knows the live file */
+    guard_leave();
     temporary_must(write(turn[1], "", 1) == 1 && waitpid(child, &status, 0) == child, "turn");
     require(WEXITSTATUS(status) == KILLED && temporary_length(scene.directory, LOG_NAME) == 4096, "not cut off");
 }
@@ -174,6 +177,14 @@ static void batch_that_was_cut_off_is_mended(void (*by)(void), int live)
 static void the_next_writer_ends_the_line_in_which_a_batch_was_cut_off(void **state)
 {
     (void)state;
+    batch_that_was_cut_off_is_mended(write_behind_what_a_dead_one_cut_off, 215);
+}
+
+/* Who has not looked since: within a tick of the clock it does not. */
+static void so_does_one_who_locks_for_rotations_only(void **state)
+{
+    (void)state;
+    scene.rule.lock = RULE_LOCK_ROTATE;
     batch_that_was_cut_off_is_mended(write_behind_what_a_dead_one_cut_off, 215);
 }
 
@@ -408,6 +419,7 @@ int main(void)
         TEST(a_batch_that_is_in_an_archive_meanwhile_is_not_written_again),
         TEST(so_is_one_in_an_archive_that_has_no_final_name),
         TEST(the_next_writer_ends_the_line_in_which_a_batch_was_cut_off),
+        TEST(so_does_one_who_locks_for_rotations_only),
         TEST(a_batch_that_was_cut_off_does_not_become_the_end_of_an_archive),
         TEST(locks_of_the_program_are_there_after_taking_over),
         TEST(a_record_larger_than_a_file_comes_out_of_the_buffer_once),
