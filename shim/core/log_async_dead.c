@@ -16,12 +16,14 @@
 
 enum { SECOND = 1000000000, MILLISECOND = 1000000, UID_BITS = 20, UID_MASK = (1 << UID_BITS) - 1 };
 
-static int open_ring(struct log *log, uint64_t number, struct log_ring *dead)
+typedef int open_function(struct log *log, uint64_t number, int of_log, const struct stat *live, struct log_ring *dead);
+
+static int open_ring(struct log *log, uint64_t number, open_function *open, struct log_ring *dead)
 {
     struct stat live;
     int fd = log->writers == NULL ? -1 : log->writers->fd;
     bool known = fd >= 0 && sys.fstat(fd, &live) == 0;
-    return log_ring_open(log, number, fd, known ? &live : NULL, dead);
+    return open(log, number, fd, known ? &live : NULL, dead);
 }
 
 /* Not one that was removed, or that the parent of this fork child has. */
@@ -35,7 +37,7 @@ static bool is_own(const struct log *log, uint64_t number)
 static int take_over(struct log *log, uint64_t number)
 {
     struct log_ring dead;
-    int error = open_ring(log, number, &dead);
+    int error = open_ring(log, number, log_ring_open, &dead);
     if (error != 0) {
         return error;
     }
@@ -186,29 +188,18 @@ __attribute__((noinline)) void log_async_take_over(struct log *log)
 }
 
 /*
- * The kernel frees the lock of a dying process's mapping a moment after the lock of the log: it is waited for that
- * long, and a second at most.
+ * Its buffer may still be locked: by itself, as it is dying, or by who takes it over and waits for the log's lock. Who
+ * does that compares with the file, and finds what is written here.
  */
 __attribute__((noinline)) bool log_async_mend(struct log *log, struct writer *writer, off_t *size)
 {
-    enum { ATTEMPTS = 4000 };
-    const struct timespec pause = {.tv_nsec = MILLISECOND / 4};
     struct log_ring dead;
     int64_t number;
-    int error = -EAGAIN;
-    if (!lockfile_read(&log->lock, LOCKFILE_BATCH, &number) || number <= 0 || is_own(log, (uint64_t)number)) {
+    if (!lockfile_read(&log->lock, LOCKFILE_BATCH, &number) || number <= 0 || is_own(log, (uint64_t)number) ||
+        open_ring(log, (uint64_t)number, log_ring_read, &dead) != 0) {
         return false;
     }
-    for (int attempt = 0; attempt < ATTEMPTS && error == -EAGAIN; attempt++) {
-        error = open_ring(log, (uint64_t)number, &dead);
-        if (error == -EAGAIN) {
-            sys.sleep(&pause);
-        }
-    }
-    if (error != 0) {
-        return false;
-    }
-    error = log_ring_resume(log, &dead, writer);
+    int error = log_ring_resume(log, &dead, writer);
     log_ring_close(&dead);
     off_t end = sys.lseek(writer->fd, 0, SEEK_END);
     bool mended = error == 0 && end > *size;

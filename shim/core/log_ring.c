@@ -330,22 +330,36 @@ static bool was_never_made(int fd)
     return sys.fstat(fd, &status) == 0 && (sys.pread(fd, &first, 1, 0) <= 0 || first == '\0');
 }
 
-int log_ring_open(struct log *log, uint64_t number, int of_log, const struct stat *live, struct log_ring *dead)
+/* Its file, if this process may trust it. A descriptor, or -errno. */
+static int open_judged(const struct log *log, struct log_ring *dead, int access, int of_log, const struct stat *live,
+                       char *name)
 {
-    char name[NAME_SIZE];
     struct stat status;
-    *dead = (struct log_ring){.number = number, .waited = -1, .written = -1, .file = -1};
-    int error = name_ring(log->lock.name, number, name);
+    int error = name_ring(log->lock.name, dead->number, name);
     if (error != 0) {
         return error;
     }
-    int fd = own_open(log->lock.directory, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+    int fd = own_open(log->lock.directory, name, access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
     if (fd < 0) {
         return fd;
     }
     error = sys.fstat(fd, &status);
     error = error != 0 ? error : judge(log, &status, of_log, live, &dead->strange);
-    error = error != 0 ? error : take_lock(fd);
+    if (error != 0) {
+        sys.close(fd);
+    }
+    return error != 0 ? error : fd;
+}
+
+int log_ring_open(struct log *log, uint64_t number, int of_log, const struct stat *live, struct log_ring *dead)
+{
+    char name[NAME_SIZE];
+    *dead = (struct log_ring){.number = number, .waited = -1, .written = -1, .file = -1};
+    int fd = open_judged(log, dead, O_RDWR, of_log, live, name);
+    if (fd < 0) {
+        return fd;
+    }
+    int error = take_lock(fd);
     error = error == 0 && !is_at_its_place(log, name, fd) ? -EAGAIN : error; /* somebody was faster */
     error = error != 0 ? error : copy(log, fd, dead);
     if (error == -EINVAL && was_never_made(fd)) {
@@ -361,6 +375,19 @@ int log_ring_open(struct log *log, uint64_t number, int of_log, const struct sta
     if (error != 0) {
         sys_give_back(dead->ring.page, dead->size);
     }
+    return error;
+}
+
+int log_ring_read(struct log *log, uint64_t number, int of_log, const struct stat *live, struct log_ring *dead)
+{
+    char name[NAME_SIZE];
+    *dead = (struct log_ring){.number = number, .waited = -1, .written = -1, .file = -1};
+    int fd = open_judged(log, dead, O_RDONLY, of_log, live, name);
+    if (fd < 0) {
+        return fd;
+    }
+    int error = copy(log, fd, dead);
+    sys.close(fd);
     return error;
 }
 

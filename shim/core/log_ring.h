@@ -43,6 +43,12 @@ void log_ring_move(const struct log *log, const struct log_ring *own, int to);
  */
 int log_ring_open(struct log *log, uint64_t number, int of_log, const struct stat *live, struct log_ring *dead);
 
+/*
+ * The same of one that somebody else may be taking over, or that is a living process's, without a lock: nothing is
+ * noted in it. Under the log's lock, what it says of a batch does not change.
+ */
+int log_ring_read(struct log *log, uint64_t number, int of_log, const struct stat *live, struct log_ring *dead);
+
 /* What was taken out of a dead process's ring is taken out for whoever would open it next. 0 or -errno. */
 int log_ring_note(const struct log_ring *ring);
 

@@ -6,6 +6,7 @@
 
 #include "../../shim/core/ring.h"
 
+#include <glob.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -160,6 +161,23 @@ static void write_behind_what_a_dead_one_cut_off(void)
     require(scene_write_lines(&scene, 206, 215), "a line was not taken");
 }
 
+/* Who takes the buffer over may have it, and wait for the log's lock, which this one has. */
+static void write_behind_what_is_being_taken_over(void)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    glob_t found;
+    see_one_die_within_a_batch();
+    struct temporary_path pattern = temporary_path(scene.directory, ".app.log.*.ring");
+    require(glob(pattern.text, 0, NULL, &found) == 0 && found.gl_pathc == 1, "no buffer");
+    int fd = open(found.gl_pathv[0], O_RDWR | O_CLOEXEC);
+    require(fcntl(fd, F_OFD_SETLK, &lock) == 0, "not locked");
+    int64_t before = scene_clock.slept;
+    require(scene_write_lines(&scene, 206, 215), "a line was not taken");
+    require(scene_clock.slept == before, "waited for it with the log locked");
+    close(fd);
+    globfree(&found);
+}
+
 /* The next writer ends the line that was cut off; the rest of the batch is for who takes the buffer over. */
 static void batch_that_was_cut_off_is_mended(void (*by)(void), int live)
 {
@@ -178,6 +196,12 @@ static void the_next_writer_ends_the_line_in_which_a_batch_was_cut_off(void **st
 {
     (void)state;
     batch_that_was_cut_off_is_mended(write_behind_what_a_dead_one_cut_off, 215);
+}
+
+static void so_does_one_while_the_buffer_is_being_taken_over(void **state)
+{
+    (void)state;
+    batch_that_was_cut_off_is_mended(write_behind_what_is_being_taken_over, 215);
 }
 
 /* Who has not looked since: within a tick of the clock it does not. */
@@ -419,6 +443,7 @@ int main(void)
         TEST(a_batch_that_is_in_an_archive_meanwhile_is_not_written_again),
         TEST(so_is_one_in_an_archive_that_has_no_final_name),
         TEST(the_next_writer_ends_the_line_in_which_a_batch_was_cut_off),
+        TEST(so_does_one_while_the_buffer_is_being_taken_over),
         TEST(so_does_one_who_locks_for_rotations_only),
         TEST(a_batch_that_was_cut_off_does_not_become_the_end_of_an_archive),
         TEST(locks_of_the_program_are_there_after_taking_over),
