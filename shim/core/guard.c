@@ -28,12 +28,14 @@ void guard_start(void (*forked)(void))
 {
     enum { PAGE = 4096 };
     void *page = sys_reserve(PAGE);
-    guard_same_process = page != NULL && madvise(page, PAGE, MADV_WIPEONFORK) == 0 ? page : &always_same;
+    guard_same_process =
+        page != NULL && sys_call(SYS_madvise, (long)page, PAGE, MADV_WIPEONFORK, 0, 0, 0) == 0 ? page : &always_same;
     *guard_same_process = 1;
     on_fork = forked;
     home_pid = sys.getpid();
 }
 
+#ifdef __x86_64__ /* vfork.S tells */
 /*
  * A handler may run in the parent while its thread is in vfork, before the child is made and after it is gone. A child
  * in a new pid namespace may have any number, but no parent.
@@ -42,10 +44,11 @@ static bool is_home(void)
 {
     return !guard_thread.child_unasked && sys.getpid() == home_pid && sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0) != 0;
 }
+#endif
 
 SYS_START bool guard_foreign_memory(void)
 {
-#ifdef __x86_64__ /* vfork.S tells */
+#ifdef __x86_64__
     return guard_thread.vfork_child != 0 && !is_home();
 #else
     return *guard_same_process == 1 && sys.getpid() != home_pid;
