@@ -48,12 +48,16 @@ LTO = $(if $(or $(findstring clang,$(CC)),$(SANITIZE)),,-flto=auto -ffat-lto-obj
 NO_LTO = $(if $(LTO),-fno-lto)
 LIBRARY_FLAGS = $(LTO) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -fno-plt
 layout = shim/preload/layout.ld
-# initfirst: before libstdc++ binds its streams to stdout. nodelete: hooks must never disappear. The last
-# line makes a start 40 microseconds shorter: what is seldom touched (SYS_SELDOM) lies together, constants and code need
-# one mapping, and what the library calls of its own is not looked up.
-LINK_FLAGS = -shared -Wl,-soname,libmplogshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,initfirst \
+# The compiler's start files would have nothing to do, but look up four names and make the end of each process 6
+# microseconds longer.
+NO_START_FILES = $(if $(SANITIZE),,-nostartfiles)
+# initfirst: before libstdc++ binds its streams to stdout. nodelete: hooks must never disappear. The last two
+# lines make a start 50 microseconds shorter: what is seldom touched (SYS_SELDOM) lies together, constants and code need
+# one mapping, what a start touches of them lies together, and what the library calls of its own is not looked up.
+LINK_FLAGS = -shared $(NO_START_FILES) -Wl,-soname,libmplogshim.so -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,initfirst \
              -Wl,-z,noexecstack -Wl,-z,defs -Wl,--as-needed -Wl,--version-script=$(BUILD)/exports.map \
-             -Wl,--sort-section=name -Wl,-z,noseparate-code -Wl,-Bsymbolic-functions -Wl,-T,$(layout)
+             -Wl,--sort-section=name -Wl,-z,noseparate-code -Wl,-Bsymbolic-functions \
+             -Wl,-T,$(layout)
 
 # The command is an ordinary program.
 TOOL_FLAGS = -fPIE -fvisibility=hidden $(FORTIFY)

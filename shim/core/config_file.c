@@ -78,7 +78,8 @@ static size_t count_sections(const char *text)
 {
     size_t count = 0;
     for (; text; text = strchr(text, '\n')) {
-        text += strspn(text, "\n\r\t ");
+        while (*text == '\n' || config_is_blank(*text))
+            text++;
         count += *text == '[';
     }
     return count;

@@ -151,7 +151,7 @@ static int copy_values(struct config_parser *parser, struct collected *collected
 static void refuse_unknown(struct config_parser *parser, const char *entry)
 {
     char name[64];
-    size_t length = strcspn(entry, "=");
+    size_t length = (size_t)(strchrnul(entry, '=') - entry);
     if (length > sizeof name - 1)
         length = sizeof name - 1;
     memcpy(name, entry, length);

@@ -263,9 +263,9 @@ static void reap_all(void)
 static struct slot *find_slot(void)
 {
     if (staying == NULL) {
-        void *memory =
-            mmap(NULL, sizeof *staying, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        staying = memory == MAP_FAILED ? NULL : memory;
+        const int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
+        long memory = sys_call(SYS_mmap, 0, (long)sizeof *staying, PROT_READ | PROT_WRITE, flags, -1, 0);
+        staying = memory < 0 && memory > -4096 ? NULL : (void *)memory;
         let_go = 0;
         launch_stays = true;
     }
@@ -377,7 +377,7 @@ void launch_reap(void)
 void launch_forked(void)
 {
     if (staying != NULL) {
-        munmap(staying, sizeof *staying);
+        sys_give_back(staying, sizeof *staying);
         staying = NULL;
     }
     launcher = 0;

@@ -53,8 +53,12 @@ enum { DIRECTORY_FLAGS = O_PATH | O_DIRECTORY | O_CLOEXEC };
 /* The length of the first component of a path, and of the slashes before it in *slashes. */
 static size_t first_component(const char *path, size_t *slashes)
 {
-    *slashes = strspn(path, "/");
-    return strcspn(path + *slashes, "/");
+    size_t skipped = 0;
+    while (path[skipped] == '/') {
+        skipped++;
+    }
+    *slashes = skipped;
+    return (size_t)(strchrnul(path + skipped, '/') - (path + skipped));
 }
 
 /*

@@ -24,8 +24,11 @@ static off_t take_number(const char **text)
 
 static const char *next_word(const char *text)
 {
-    text += strcspn(text, " \n");
-    return text + strspn(text, " ");
+    while (*text != '\0' && *text != ' ' && *text != '\n')
+        text++;
+    while (*text == ' ')
+        text++;
+    return text;
 }
 
 static bool starts_with(const char *text, const char *word)

@@ -2,10 +2,12 @@
 
 #include "guard.h"
 #include "sys.h"
+#include "sys_call.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 enum { OWN_MAX = 4096 };
 
@@ -21,7 +23,7 @@ static int lowest = INT32_MAX;
 static int base_number(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= 1024) {
+    if (sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit, 0, 0) != 0 || limit.rlim_cur >= 1024) {
         return 1024 - 96;
     }
     int limited = (int)limit.rlim_cur;

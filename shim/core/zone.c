@@ -5,6 +5,7 @@
  * runs before libc's own there is no environment, so localtime_r would take /etc/localtime for TZ, and remember that
  * for the program's own first call.
  */
+#include "diag.h"
 #include "own.h"
 #include "period.h"
 #include "sys.h"
@@ -176,12 +177,8 @@ static SYS_START void load(struct window *window, const char *tz, const char *di
         directory = "/usr/share/zoneinfo";
     if (strlen(directory) + strlen(tz) + 2 > sizeof path)
         return;
-    path[0] = '\0';
-    if (tz[0] != '/') {
-        strcpy(path, directory);
-        strcat(path, "/");
-    }
-    strcat(path, tz);
+    bool absolute = tz[0] == '/';
+    diag_format(path, sizeof path, "%s%s%s", absolute ? "" : directory, absolute ? "" : "/", tz);
     if (!load_file(window, path))
         (void)load_rule(window, tz);
 }

@@ -4,7 +4,6 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
-#include <sys/mman.h>
 
 /*
  * Up to the kernel's default limit (fs.nr_open), in pages that are made when one of their descriptors is looked at;
@@ -53,7 +52,7 @@ static uintptr_t *make_page(uintptr_t **slot)
     uintptr_t *none = NULL;
     uintptr_t *page = sys_reserve(DESCRIPTOR_PAGE * sizeof *page);
     if (page != NULL && !__atomic_compare_exchange_n(slot, &none, page, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        munmap(page, DESCRIPTOR_PAGE * sizeof *page); /* another thread was faster */
+        sys_give_back(page, DESCRIPTOR_PAGE * sizeof *page); /* another thread was faster */
         page = none;
     }
     return page;

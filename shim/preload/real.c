@@ -76,7 +76,7 @@ static SYS_START __attribute__((noinline)) void resolve(any_pointer *pointer, co
     errno = saved;
 }
 
-struct libc_functions libc = {.fopencookie = fopencookie, .clone = clone};
+struct libc_functions libc = {.clone = clone};
 
 /* libc is the library that has a function which nobody else would. It is not there in a program of musl's. */
 #pragma weak gnu_get_libc_version

@@ -4,6 +4,8 @@
 #include "stdio.h"
 #include "stdio_private.h"
 
+#include "core/diag.h"
+
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,7 +65,7 @@ static FILE *reopen_managed(const char *path, const char *text, struct managed_s
     int result = stream_mode_parse(text, MODE_FOPEN, &mode);
     char own_path[PATH_SIZE];
     if (path == NULL) {
-        snprintf(own_path, sizeof own_path, "/proc/self/fd/%d", fd);
+        diag_format(own_path, sizeof own_path, "/proc/self/fd/%d", fd);
     }
     if (result == 0) {
         managed->closes_on_exec = managed->closes_on_exec || (mode.open_flags & O_CLOEXEC) != 0;

@@ -28,8 +28,8 @@ struct standard {
 static SYS_SELDOM char standard_buffers[STANDARD_COUNT][STANDARD_BUFFER];
 
 static struct standard standards[STANDARD_COUNT] = {
-    {.variable = &stdout, .fd = 1, .buffer = standard_buffers[0]},
-    {.variable = &stderr, .fd = 2, .buffer = standard_buffers[1]},
+    {.fd = 1, .buffer = standard_buffers[0]},
+    {.fd = 2, .buffer = standard_buffers[1]},
 };
 
 /* How many originals have a twin that stands in for them, and how many of these are not stdout or stderr. */
@@ -311,6 +311,8 @@ static SYS_START void redirect(struct standard *standard)
 
 void stdio_start(void)
 {
+    standards[0].variable = &stdout; /* not above: the loader would look each of them up twice */
+    standards[1].variable = &stderr;
     for (int i = 0; i < STANDARD_COUNT; i++) {
         if (!make_standard(&standards[i]) || !stream_learn(standards[i].twin)) {
             return;
