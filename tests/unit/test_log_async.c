@@ -5,6 +5,7 @@
  */
 #include "log_scene.h"
 
+#include "../../shim/core/guard.h"
 #include "../../shim/core/log_async_private.h"
 #include "../../shim/core/log_private.h"
 #include "../../shim/core/ring_private.h"
@@ -213,12 +214,76 @@ static void one_thread_is_woken_for_little_room_and_all_for_much(void **state)
     temporary_remove(scene.directory);
 }
 
+static int waits;
+
+/* Who waits for room, or for a thread that has the mutex for ever: a second passes each time. */
+static int futex_in_vain(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
+{
+    if (word == &log_async_sleep || operation == FUTEX_WAKE) {
+        return sys_real.futex(word, operation, value, timeout);
+    }
+    require(++waits < 1000, "it is waited for ever");
+    scene_clock.monotonic += SECOND;
+    return -ETIMEDOUT;
+}
+
+/* As far as no handler needs it; the thread does not write. */
+static struct log *fill(void)
+{
+    static const char line[] = "line 000002 .......\n";
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)line, .iov_len = LINE_LENGTH};
+    require(scene_write_lines(&scene, 1, 1), "a line was not taken");
+    struct log *log = scene.writer->log;
+    log->async->drain_at = INT64_MAX;
+    while (ring_put(&log->async->own.ring, &piece, 1, LINE_LENGTH, RING_WHOLE, 1, &guard_thread.puts) >= 0) {
+    }
+    sys.futex = futex_in_vain;
+    return log;
+}
+
+static void write_from_a_handler(void)
+{
+    const struct iovec line = {.iov_base = "line 000003 .......\n", .iov_len = LINE_LENGTH};
+    struct log *log = fill();
+    require(guard_enter(), "guard_enter");
+    ssize_t taken = log_write_aside(scene.writer, &line, 1);
+    guard_leave();
+    require(taken == LINE_LENGTH && waits == 0 && live_lines() == 0, "a handler finds no room that is kept for it");
+    log->async->drain_at = 0;
+}
+
+static void a_full_buffer_has_room_for_handlers(void **state)
+{
+    (void)state;
+    run(32768, write_from_a_handler);
+    temporary_remove(scene.directory);
+}
+
+static void write_beside_a_stuck_thread(void)
+{
+    struct log *log = fill();
+    log->mutex = 1;
+    require(scene_write(&scene, 3) == LINE_LENGTH, "a line was not taken");
+    require(waits >= 5, "it was not waited for room");
+    log->mutex = 0;
+    log->async->drain_at = 0;
+}
+
+static void nobody_waits_for_room_for_ever(void **state)
+{
+    (void)state;
+    run(32768, write_beside_a_stuck_thread);
+    temporary_remove(scene.directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_thread_comes_back_soon_for_a_record_that_was_being_put_in),
         cmocka_unit_test(the_thread_waits_a_second_for_a_record_and_then_writes_the_others),
         cmocka_unit_test(one_thread_is_woken_for_little_room_and_all_for_much),
+        cmocka_unit_test(a_full_buffer_has_room_for_handlers),
+        cmocka_unit_test(nobody_waits_for_room_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

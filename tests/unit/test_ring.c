@@ -237,6 +237,43 @@ static void who_jumps_away_after_reserving_holds_up_nobody(void **state)
     }
 }
 
+/* In a handler that puts something in itself, and jumps out of that. */
+static void who_jumps_away_from_two_at_a_time_gives_both_up(void **state)
+{
+    bool waits;
+    (void)state;
+    struct fixture fixture = fixture_make(1);
+    struct ring_put interrupted = reserve(&fixture.ring, 4, 7);
+    put_as(&fixture.ring, "more\n", 7);
+    struct ring_put handlers = reserve(&fixture.ring, 4, 7);
+    handlers.outer = &interrupted;
+    struct ring_put *chain = &handlers;
+    ring_abandon(&chain);
+    ring_tidy(&fixture.ring);
+    assert_string_equal(take(&fixture.ring, false, &waits), "more\n");
+    assert_false(waits);
+    assert_int_equal(ring_used(&fixture.ring), 0);
+    free(fixture.memory);
+}
+
+/* Slots that were used before are as new ones. */
+static void so_does_who_jumps_away_when_all_slots_were_used(void **state)
+{
+    bool waits;
+    (void)state;
+    struct fixture fixture = fixture_make(1);
+    for (uint32_t i = 0; i <= fixture.ring.slot_mask + 1; i++) {
+        put(&fixture.ring, "one\n");
+        assert_string_equal(take(&fixture.ring, false, &waits), "one\n");
+    }
+    struct ring_put stopped = reserve(&fixture.ring, 4, 7);
+    struct ring_put *chain = &stopped;
+    ring_abandon(&chain);
+    ring_tidy(&fixture.ring);
+    assert_int_equal(ring_used(&fixture.ring), 0);
+    free(fixture.memory);
+}
+
 static void what_was_given_up_alone_leaves_nothing(void **state)
 {
     (void)state;
@@ -728,6 +765,8 @@ int main(void)
         cmocka_unit_test(a_record_that_a_fork_interrupts_is_to_be_put_in_anew),
         cmocka_unit_test(what_is_being_put_in_holds_up_who_is_patient_only),
         cmocka_unit_test(who_jumps_away_after_reserving_holds_up_nobody),
+        cmocka_unit_test(who_jumps_away_from_two_at_a_time_gives_both_up),
+        cmocka_unit_test(so_does_who_jumps_away_when_all_slots_were_used),
         cmocka_unit_test(what_was_given_up_alone_leaves_nothing),
         cmocka_unit_test(what_was_given_up_behind_the_end_is_not_waited_for),
         cmocka_unit_test(who_jumps_away_before_reserving_takes_nothing_of_others),
