@@ -14,6 +14,7 @@
 #include <linux/futex.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/syscall.h>
 
 #include <cmocka.h>
 
@@ -276,6 +277,75 @@ static void nobody_waits_for_room_for_ever(void **state)
     temporary_remove(scene.directory);
 }
 
+static atomic_int arms, slept_over;
+static int looks;
+
+static bool is_the_thread(void)
+{
+    return syscall(SYS_gettid) != getpid();
+}
+
+/* A line comes when the thread has looked at the first of two logs, and looks at the second: it is awake, and nobody
+ * rings. It begins to look with the third reading of the clock after it was woken. */
+static int clock_of_looks(clockid_t clock, struct timespec *now)
+{
+    static const char line[] = "line 000002 .......\n";
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)line, .iov_len = LINE_LENGTH};
+    if (is_the_thread()) {
+        looks = __atomic_load_n(&log_async_sleep, __ATOMIC_SEQ_CST) == THREAD_AWAKE ? looks + 1 : 0;
+        if (arms == 1 && looks == 3) {
+            ring_put(&scene.writer->log->async->own.ring, &piece, 1, LINE_LENGTH, RING_WHOLE, 1, &guard_thread.puts);
+            arms = 2;
+        }
+    }
+    return scene_read_clock(clock, now);
+}
+
+static int futex_of_sleeps(uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
+{
+    if (word == &log_async_sleep && operation == FUTEX_WAIT && value == THREAD_SLEEPS && arms == 2) {
+        slept_over = 1;
+    }
+    return sys_real.futex(word, operation, value, timeout);
+}
+
+static bool has_dozed(void)
+{
+    return arms == 2 && (slept_over || __atomic_load_n(&log_async_sleep, __ATOMIC_SEQ_CST) == THREAD_DOZES);
+}
+
+static bool is_asleep(void)
+{
+    return __atomic_load_n(&log_async_sleep, __ATOMIC_SEQ_CST) == THREAD_SLEEPS;
+}
+
+static void put_while_the_thread_looks(void)
+{
+    struct scene another = scene;
+    another.path = temporary_path(scene.directory, "another.log");
+    scene_attach(&another);
+    require(scene_write(&scene, 1) == LINE_LENGTH && scene_write(&another, 1) == LINE_LENGTH, "a line was not taken");
+    require(guard_enter() && log_empty(scene.writer, scene.fd) == 0 && log_empty(another.writer, another.fd) == 0,
+            "not emptied");
+    guard_leave();
+    sys.clock = clock_of_looks;
+    sys.futex = futex_of_sleeps;
+    log_async_wake();
+    require(wait_until(is_asleep, 0, 10000), "the thread does not sleep");
+    arms = 1;
+    while (arms == 1) {
+        log_async_wake();
+    }
+    require(wait_until(has_dozed, 0, 10000) && !slept_over, "the thread has overlooked a line and sleeps");
+}
+
+static void what_comes_between_a_look_and_sleep_is_seen(void **state)
+{
+    (void)state;
+    run(32768, put_while_the_thread_looks);
+    temporary_remove(scene.directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +354,7 @@ int main(void)
         cmocka_unit_test(one_thread_is_woken_for_little_room_and_all_for_much),
         cmocka_unit_test(a_full_buffer_has_room_for_handlers),
         cmocka_unit_test(nobody_waits_for_room_for_ever),
+        cmocka_unit_test(what_comes_between_a_look_and_sleep_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
