@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """Kills scribes of one log, and the helpers that settle its archives, at random moments: kill -9.
 
-    storm.py [--scribes N] [--rate LINES] [--seed N] [--drop] [--writers-only] SCRIBE LOG RECORDS KILLS
+    storm.py [--scribes N] [--rate LINES] [--seed N] [--drop] [--writers-only] [--takers] SCRIBE LOG RECORDS KILLS
 
 The scribes are started with this process's environment but for STORM_PRELOAD, which is their LD_PRELOAD; each that is
 killed is followed by a new one. With --drop they become nobody when they have the log open: the helpers are its keepers.
 Their records are RECORDS/told.1, .2 and so on. Ends after so many kills, about half of them of helpers (--writers-only:
-none), and fails if not even a fifth were, or if a scribe ended by itself, or the live path was missing.
+none; --takers: some are of scribes that have only just begun), and fails if not even a fifth were, or if a scribe ended by itself, or the live path was missing.
 """
 
 import argparse
@@ -29,7 +29,7 @@ class Storm:
         self.environment["LD_PRELOAD"] = self.environment.pop("STORM_PRELOAD", "")
         self.scribes = []
         self.number = 0
-        self.killed = {"scribes": 0, "helpers": 0}
+        self.killed = {"scribes": 0, "takers": 0, "helpers": 0}
 
     def start_scribe(self):
         """Each opens the log as often as one of many kinds of programs does; some write lines of several pages."""
@@ -66,6 +66,16 @@ class Storm:
         self.killed["scribes"] += 1
         self.start_scribe()
 
+    def kill_takers(self):
+        """Whoever begins now takes over what the one that was killed has left."""
+        for _ in range(random.randrange(3)):
+            self.start_scribe()
+            taker = self.scribes.pop()
+            time.sleep(random.random() * 0.012)  # into the midst of it
+            taker.kill()
+            taker.wait()
+            self.killed["takers"] += 1
+
     def kill_helper(self):
         deadline = time.monotonic() + HELPER_PATIENCE
         while time.monotonic() < deadline:
@@ -85,6 +95,8 @@ class Storm:
                 self.kill_helper()
             else:
                 self.kill_scribe()
+                if self.arguments.takers:
+                    self.kill_takers()
 
     def end(self):
         for scribe in self.scribes:
@@ -110,6 +122,7 @@ def main():
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=time.time_ns())
     parser.add_argument("--writers-only", action="store_true")
+    parser.add_argument("--takers", action="store_true")
     parser.add_argument("--drop", action="store_true")
     parser.add_argument("scribe")
     parser.add_argument("log")
@@ -128,7 +141,7 @@ def main():
     finally:
         for scribe in storm.scribes:
             scribe.kill()
-    print(f"killed: {storm.killed['scribes']} scribes, {storm.killed['helpers']} helpers")
+    print("killed: " + ", ".join(f"{count} {kind}" for kind, count in storm.killed.items()))
     if missing:
         sys.exit("storm.py: the live path was missing")
     if storm.killed["helpers"] < arguments.kills // 5 and not arguments.writers_only:
