@@ -390,7 +390,7 @@ static char *kept_begin(void)
     return kept_pages + (KEPT_PAGE - (uintptr_t)kept_pages % KEPT_PAGE) % KEPT_PAGE;
 }
 
-void *sys_keep(size_t size)
+SYS_START void *sys_keep(size_t size)
 {
     size_t end = kept_used + size;
     if (size > KEPT_SIZE || end > KEPT_SIZE) {
@@ -401,7 +401,7 @@ void *sys_keep(size_t size)
     return memory;
 }
 
-void sys_keep_until(const void *end)
+SYS_START void sys_keep_until(const void *end)
 {
     size_t used = (uintptr_t)end - (uintptr_t)kept_begin();
     if (used <= kept_used) {
