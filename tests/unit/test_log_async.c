@@ -215,6 +215,67 @@ static void one_thread_is_woken_for_little_room_and_all_for_much(void **state)
     temporary_remove(scene.directory);
 }
 
+static ssize_t put_line(const char *text)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+    return log_async_put_line(scene.writer, scene.fd, &piece);
+}
+
+static ssize_t put(int fd, const char *text)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+    return log_async_put(scene.writer->log, scene.writer, fd, &piece, 1, HOLD_REST);
+}
+
+static void put_what_is_no_whole_line(void)
+{
+    static const char wanted[] = "line 000001 .......\nwhole\nrest of another\nonce more\n";
+    require(scene_write(&scene, 1) == LINE_LENGTH, "a line was not taken");
+    require(guard_enter(), "guard_enter");
+    require(put_line("whole\n") == 6 && put_line("unfinished") == -EAGAIN, "put_line takes a piece of a line");
+    require(put(scene.fd, "two\nlines") == -EAGAIN && put(-1, "other\n") == -EAGAIN, "put takes what it should not");
+    guard_leave();
+    require(scene_append(scene.writer, "rest of", HOLD_UNFINISHED) == 7, "not held");
+    require(guard_enter(), "guard_enter");
+    require(put_line("other\n") == -EAGAIN && put(scene.fd, "other\n") == -EAGAIN, "a line overtakes what is held");
+    guard_leave();
+    require(scene_append(scene.writer, " another\n", HOLD_REST) == 9, "not taken");
+    require(scene_append(scene.writer, "once more\n", HOLD_REST) == 10, "not taken");
+    require(guard_enter() && log_empty(scene.writer, scene.fd) == 0, "not emptied");
+    guard_leave();
+    require(strcmp(temporary_read(scene.directory, LOG_NAME), wanted) == 0, "not in order");
+}
+
+static void nothing_overtakes_the_beginning_of_a_line(void **state)
+{
+    (void)state;
+    run(32768, put_what_is_no_whole_line);
+    temporary_remove(scene.directory);
+}
+
+/* Behind several batches. */
+static void write_at_once(void)
+{
+    const struct iovec line = {.iov_base = "line 000003 .......\n", .iov_len = LINE_LENGTH};
+    write_long_lines(1);
+    scene.writer->log->async->drain_at = INT64_MAX;
+    write_long_lines(100);
+    require(ring_used(&scene.writer->log->async->own.ring) > 2 * RING_BATCH, "too little is in the buffer");
+    require(guard_enter(), "guard_enter");
+    ssize_t taken = log_write(scene.writer, scene.fd, &line, 1, -1, RWF_DSYNC, HOLD_NONE);
+    guard_leave();
+    require(taken == LINE_LENGTH, "not taken");
+    long length = temporary_length(scene.directory, LOG_NAME);
+    require(length == 101 * 4000 + LINE_LENGTH, "it is not written, or before what came before");
+}
+
+static void a_write_that_synchronises_is_in_the_file_behind_all_before(void **state)
+{
+    (void)state;
+    run(1 << 20, write_at_once);
+    temporary_remove(scene.directory);
+}
+
 static int waits;
 
 /* Who waits for room, or for a thread that has the mutex for ever: a second passes each time. */
@@ -228,28 +289,50 @@ static int futex_in_vain(uint32_t *word, int operation, uint32_t value, const st
     return -ETIMEDOUT;
 }
 
-/* As far as no handler needs it; the thread does not write. */
-static struct log *fill(void)
+static void fill_up(int flags)
 {
     static const char line[] = "line 000002 .......\n";
     const struct iovec piece = {.iov_base = (void *)(uintptr_t)line, .iov_len = LINE_LENGTH};
-    require(scene_write_lines(&scene, 1, 1), "a line was not taken");
-    struct log *log = scene.writer->log;
-    log->async->drain_at = INT64_MAX;
-    while (ring_put(&log->async->own.ring, &piece, 1, LINE_LENGTH, RING_WHOLE, 1, &guard_thread.puts) >= 0) {
+    struct ring *ring = &scene.writer->log->async->own.ring;
+    while (ring_put(ring, &piece, 1, LINE_LENGTH, RING_WHOLE | flags, 1, &guard_thread.puts) >= 0) {
     }
-    sys.futex = futex_in_vain;
-    return log;
 }
 
-static void write_from_a_handler(void)
+/* As far as no handler needs it; the thread does not write. */
+static struct log *fill(void)
+{
+    require(scene_write_lines(&scene, 1, 1), "a line was not taken");
+    scene.writer->log->async->drain_at = INT64_MAX;
+    fill_up(0);
+    sys.futex = futex_in_vain;
+    return scene.writer->log;
+}
+
+static ssize_t write_aside(void)
 {
     const struct iovec line = {.iov_base = "line 000003 .......\n", .iov_len = LINE_LENGTH};
+    return log_write_aside(scene.writer, &line, 1);
+}
+
+/* And where that is full, too, it does not wait for what it has interrupted. */
+static void write_from_a_handler(void)
+{
+    struct ring_put interrupted = {.ring = NULL};
     struct log *log = fill();
     require(guard_enter(), "guard_enter");
-    ssize_t taken = log_write_aside(scene.writer, &line, 1);
+    require(write_aside() == LINE_LENGTH && waits == 0 && live_lines() == 0, "there is no room for a handler");
+    fill_up(RING_RESERVE);
+    guard_thread.puts = &interrupted;
+    write_aside();
+    require(waits == 0, "a handler waits for what it has interrupted");
+    guard_thread.puts = NULL;
+    require(log_lock(log) == 0, "the log cannot be locked");
+    write_aside();
+    require(waits == 0, "a handler waits for its own thread");
+    log_unlock(log);
+    write_aside();
+    require(waits > 0, "a handler does not wait for another thread");
     guard_leave();
-    require(taken == LINE_LENGTH && waits == 0 && live_lines() == 0, "a handler finds no room that is kept for it");
     log->async->drain_at = 0;
 }
 
@@ -352,6 +435,8 @@ int main(void)
         cmocka_unit_test(the_thread_comes_back_soon_for_a_record_that_was_being_put_in),
         cmocka_unit_test(the_thread_waits_a_second_for_a_record_and_then_writes_the_others),
         cmocka_unit_test(one_thread_is_woken_for_little_room_and_all_for_much),
+        cmocka_unit_test(nothing_overtakes_the_beginning_of_a_line),
+        cmocka_unit_test(a_write_that_synchronises_is_in_the_file_behind_all_before),
         cmocka_unit_test(a_full_buffer_has_room_for_handlers),
         cmocka_unit_test(nobody_waits_for_room_for_ever),
         cmocka_unit_test(what_comes_between_a_look_and_sleep_is_seen),
