@@ -97,7 +97,7 @@ static bool is_lost(const struct log *log)
 /* Somebody cleaned up, or moved the directory away. */
 void log_async_prove(struct log *log)
 {
-    if (is_lost(log) && log_lock(log) == 0) {
+    if (log->async->open && log_lock(log) == 0) {
         if (is_lost(log)) {
             leave_locked(log);
         }
