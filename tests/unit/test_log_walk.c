@@ -76,7 +76,7 @@ static void go_on(struct walker *walker)
     guard_thread = walker->guard;
     if (_setjmp(scheduler) == 0) {
         if (walker->started) {
-            _longjmp(walker->here, 1);
+            jump(walker->here);
         }
         walker->started = true;
         setcontext(&walker->context);
