@@ -126,7 +126,8 @@ int lockfile_take(struct lockfile *lockfile, int fd)
     }
     lockfile->device = status.st_dev;
     lockfile->inode = status.st_ino;
-    lockfile->shared = lockfile->unseen = false;
+    lockfile->shared = false;
+    lockfile->unseen = false;
     lockfile->fd = fd;
     return own_adopt(&lockfile->fd);
 }

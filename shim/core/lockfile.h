@@ -11,6 +11,7 @@
 #include "config.h"
 #include "name.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -19,11 +20,12 @@ struct lockfile {
     int fd; /* one of the shim's own descriptors, or -1 */
     dev_t device;
     ino_t inode;
-    bool attached; /* this descriptor holds the shared lock that says so */
-    bool shared;   /* by parent and fork children, who therefore are not seen by lockfile_has_others */
-    bool unseen;   /* this is such a child, or one of its, and the parent does not know that it has one */
-    bool strange;  /* it is neither root's, nor this user's, nor of the log's owner: somebody put it there */
-    int directory; /* where it lives: borrowed, or AT_FDCWD with an absolute name */
+    bool attached;      /* this descriptor holds the shared lock that says so */
+    atomic_bool shared; /* by parent and fork children, who therefore are not seen by lockfile_has_others; set at a fork
+                           without the log's lock */
+    bool unseen;        /* this is such a child, or one of its, and the parent does not know that it has one */
+    bool strange;       /* it is neither root's, nor this user's, nor of the log's owner: somebody put it there */
+    int directory;      /* where it lives: borrowed, or AT_FDCWD with an absolute name */
     char name[PATH_MAX];
 };
 
