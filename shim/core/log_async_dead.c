@@ -188,15 +188,27 @@ __attribute__((noinline)) void log_async_take_over(struct log *log)
 }
 
 /*
- * Its buffer may still be locked: by itself, as it is dying, or by who takes it over and waits for the log's lock. Who
- * does that compares with the file, and finds what is written here.
+ * Its buffer may still be locked: by itself for a moment, as it is dying, or by who takes it over and waits for the
+ * log's lock. Who does that compares with the file, and finds what is written here; else it is noted in the buffer.
  */
+static int open_to_mend(struct log *log, uint64_t number, struct log_ring *dead)
+{
+    enum { ATTEMPTS = 4 };
+    const struct timespec pause = {.tv_nsec = MILLISECOND / 4};
+    int error = open_ring(log, number, log_ring_open, dead);
+    for (int attempt = 0; attempt < ATTEMPTS && error == -EAGAIN; attempt++) {
+        sys.sleep(&pause);
+        error = open_ring(log, number, log_ring_open, dead);
+    }
+    return error == -EAGAIN ? open_ring(log, number, log_ring_read, dead) : error;
+}
+
 __attribute__((noinline)) bool log_async_mend(struct log *log, struct writer *writer, off_t *size)
 {
     struct log_ring dead;
     int64_t number;
     if (!lockfile_read(&log->lock, LOCKFILE_BATCH, &number) || number <= 0 || is_own(log, (uint64_t)number) ||
-        open_ring(log, (uint64_t)number, log_ring_read, &dead) != 0) {
+        open_to_mend(log, (uint64_t)number, &dead) != 0) {
         return false;
     }
     int error = log_ring_resume(log, &dead, writer);

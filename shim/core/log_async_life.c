@@ -89,20 +89,18 @@ __attribute__((noinline)) bool log_async_make(struct log *log)
     return error == 0;
 }
 
-static bool is_lost(const struct log *log)
-{
-    return log->async->open && !log_ring_is_there(log, &log->async->own);
-}
-
-/* Somebody cleaned up, or moved the directory away. */
+/* Somebody cleaned up, or moved the directory away. What cannot be written now stays in it, for a later look. */
 void log_async_prove(struct log *log)
 {
-    if (log->async->open && log_lock(log) == 0) {
-        if (is_lost(log)) {
-            leave_locked(log);
-        }
-        log_unlock(log);
+    struct log_async *async = log->async;
+    if (async == NULL || !async->open || log_lock(log) != 0) {
+        return;
     }
+    if (log->async == async && async->open && !log_ring_is_there(log, &async->own) &&
+        log_async_drain(log, NULL, &async->own, DRAIN_ALL, true) == 0) {
+        leave_locked(log);
+    }
+    log_unlock(log);
 }
 
 void log_async_move(const struct log *log, int to)

@@ -5,6 +5,7 @@
 
 #include "descriptor_private.h"
 #include "hook_identity.h"
+#include "hook_read.h"
 #include "stdio.h"
 
 #include "core/diag.h"
@@ -141,6 +142,13 @@ static void empty_all(void)
     errno = saved;
 }
 
+/* What it is, is looked at when it is used. No open of libc's instead: that may be cancelled, and is another call. */
+static long opened_by_number(long fd)
+{
+    stdio_redirected(made_unknown((int)fd));
+    return fd;
+}
+
 /*
  * Some runtimes close and look by number (libuv), libseccomp installs filters so, threads change their user so, and
  * openat2 is not to be had otherwise: what makes, closes, replaces or looks at a descriptor, forks, gives up privileges
@@ -161,23 +169,24 @@ EXPORT long syscall(long number, ...)
     case SYS_prctl:
         return prctl((int)a[0], a[1], a[2], a[3], a[4]);
     case SYS_pidfd_getfd:
-    case SYS_openat2:
-        return redirected(made_unknown((int)real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5])));
     case SYS_openat:
-        return openat((int)a[0], (const char *)a[1], (int)a[2], (mode_t)a[3]);
+    case SYS_openat2:
 #ifdef SYS_open
     case SYS_open:
-        return open((const char *)a[0], (int)a[1], (mode_t)a[2]);
-#endif
-#ifdef SYS_creat
     case SYS_creat:
-        return creat((const char *)a[0], (mode_t)a[1]);
 #endif
+        return opened_by_number(real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]));
     case SYS_fcntl:
-        return fcntl((int)a[0], (int)a[1], a[2]);
+        if (a[1] != F_DUPFD && a[1] != F_DUPFD_CLOEXEC) {
+            return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+        }
+        return opened_by_number(real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]));
     case SYS_dup:
-        return dup((int)a[0]);
+        return descriptor_active() ? dup((int)a[0]) : (int)real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     case SYS_close:
+        if (!descriptor_is_own((int)a[0]) && descriptor_state((int)a[0]) <= DESCRIPTOR_PLAIN) {
+            return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+        }
         return close((int)a[0]);
     case SYS_close_range:
         return close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]);
@@ -195,8 +204,11 @@ EXPORT long syscall(long number, ...)
         empty_all();
         descriptor_share_locks(true);
         return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-    case SYS_statx: /* libuv's fstat */
-        return statx((int)a[0], (const char *)a[1], (int)a[2], (unsigned)a[3], (struct statx *)a[4]);
+    case SYS_statx: { /* libuv's fstat */
+        size_t held = look_before((int)a[0], (int)a[2]);
+        int result = (int)real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+        return statx_after(result, (int)a[0], (const char *)a[1], (int)a[2], held, (struct statx *)a[4]);
+    }
     case SYS_dup3:
         return dup3((int)a[0], (int)a[1], (int)a[2]);
 #ifdef SYS_dup2

@@ -8,8 +8,9 @@
  */
 #include "hook.h"
 
+#include "hook_read.h"
+
 #include <fcntl.h>
-#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -154,22 +155,44 @@ int __fxstat64(int version, int fd, struct stat *status);
 EXPORT_ALIAS(__fxstat64, __fxstat);
 
 /* Rust and libuv look at a descriptor in the ways of paths: an empty one. */
-static bool is_of_descriptor(const char *path, int flags)
+size_t look_before(int directory, int flags)
 {
-    return __builtin_expect((flags & AT_EMPTY_PATH) != 0, 0) &&
-           ((uintptr_t)path == 0 || (descriptor_may_look(path, 1) && *path == '\0'));
+    return __builtin_expect((flags & AT_EMPTY_PATH) != 0, 0) ? held_after_look(directory) : 0;
 }
 
-EXPORT int fstatat(int directory, const char *path, struct stat *status, int flags)
+/* The path is not looked at before the call succeeds: only the kernel may find out that a pointer is bad. */
+static bool was_of_descriptor(int result, const char *path, int flags)
 {
-    if (!is_of_descriptor(path, flags)) {
-        return real.fstatat(directory, path, status, flags);
+    const char *volatile given = path; /* may be NULL, whatever the attributes in libc's headers say */
+    return result == 0 && __builtin_expect((flags & AT_EMPTY_PATH) != 0, 0) && (given == NULL || *given == '\0');
+}
+
+static int fstatat_after(int result, int directory, const char *path, int flags, size_t held, struct stat *status)
+{
+    if (!was_of_descriptor(result, path, flags)) {
+        return result;
+    }
+    return is_hidden(directory) ? -1 : add_held(result, held, status);
+}
+
+int statx_after(int result, int directory, const char *path, int flags, size_t held, struct statx *status)
+{
+    if (!was_of_descriptor(result, path, flags)) {
+        return result;
     }
     if (is_hidden(directory)) {
         return -1;
     }
-    size_t held = held_after_look(directory);
-    return add_held(real.fstatat(directory, path, status, flags), held, status);
+    if ((status->stx_mask & STATX_SIZE) != 0) {
+        status->stx_size += held;
+    }
+    return result;
+}
+
+EXPORT int fstatat(int directory, const char *path, struct stat *status, int flags)
+{
+    size_t held = look_before(directory, flags);
+    return fstatat_after(real.fstatat(directory, path, status, flags), directory, path, flags, held, status);
 }
 
 /* The same structure under another name. */
@@ -181,30 +204,16 @@ EXPORT int fstatat64(int directory, const char *path, struct stat64 *status, int
 int __fxstatat(int version, int directory, const char *path, struct stat *status, int flags);
 EXPORT int __fxstatat(int version, int directory, const char *path, struct stat *status, int flags)
 {
-    if (!is_of_descriptor(path, flags)) {
-        return real.__fxstatat(version, directory, path, status, flags);
-    }
-    if (is_hidden(directory)) {
-        return -1;
-    }
-    size_t held = held_after_look(directory);
-    return add_held(real.__fxstatat(version, directory, path, status, flags), held, status);
+    size_t held = look_before(directory, flags);
+    int result = real.__fxstatat(version, directory, path, status, flags);
+    return fstatat_after(result, directory, path, flags, held, status);
 }
 int __fxstatat64(int version, int directory, const char *path, struct stat *status, int flags);
 EXPORT_ALIAS(__fxstatat64, __fxstatat);
 
 EXPORT int statx(int directory, const char *path, int flags, unsigned mask, struct statx *status)
 {
-    if (!is_of_descriptor(path, flags)) {
-        return real.statx(directory, path, flags, mask, status);
-    }
-    if (is_hidden(directory)) {
-        return -1;
-    }
-    size_t held = held_after_look(directory);
+    size_t held = look_before(directory, flags);
     int result = real.statx(directory, path, flags, mask, status);
-    if (result == 0 && (status->stx_mask & STATX_SIZE) != 0) {
-        status->stx_size += held;
-    }
-    return result;
+    return statx_after(result, directory, path, flags, held, status);
 }

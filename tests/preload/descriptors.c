@@ -6,6 +6,7 @@
 
 #include <aio.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
@@ -210,7 +211,7 @@ static void by_syscall(void)
         int plain = open("plain", O_WRONLY | O_CREAT, 0644);
         write_text(plain, "plain\n");
         raw_syscall(SYS_close, plain);
-        int fd = way == 0   ? (int)syscall(SYS_openat, AT_FDCWD, "app.log", O_WRONLY | O_TRUNC)
+        int fd = way == 0   ? (int)syscall(SYS_openat, AT_FDCWD, "app.log", O_WRONLY)
                  : way == 1 ? open_how("app.log")
                  : way == 2 ? (int)syscall(SYS_dup, log)
                  : way == 3 ? (int)syscall(SYS_fcntl, log, F_DUPFD, 0)
@@ -224,6 +225,29 @@ static void by_syscall(void)
     }
     CHECK_EQUAL(strlen(history("app.log")), 10 * 60);
     CHECK(archives("app.log") >= 4);
+}
+
+/* Of a thread that is cancelled: libuv closes so because it must go on. */
+static void *call_while_cancelled(void *log)
+{
+    static int reached;
+    pthread_cancel(pthread_self());
+    int plain = (int)syscall(SYS_openat, AT_FDCWD, "plain", O_WRONLY | O_CREAT, 0644);
+    int copy = (int)syscall(SYS_fcntl, *(int *)log, F_DUPFD, 0);
+    reached = plain >= 0 && copy >= 0 && syscall(SYS_close, plain) == 0 && syscall(SYS_close, copy) == 0;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    return &reached;
+}
+
+static void cancelled_by_no_syscall(void)
+{
+    int log = open_log("app.log");
+    void *result;
+    pthread_t thread;
+    write_text(log, "one\n");
+    CHECK_EQUAL(pthread_create(&thread, NULL, call_while_cancelled, &log), 0);
+    CHECK_EQUAL(pthread_join(thread, &result), 0);
+    CHECK(result != PTHREAD_CANCELED && *(int *)result);
 }
 
 /* syscall(SYS_dup2), as old programs do it, onto the library's numbers; and the program's own high ones stay. */
@@ -535,6 +559,7 @@ int main(int count, char **arguments)
         {"a_descriptor_taken_by_the_number_of_pidfd_getfd_is_managed", BYTES, taken_by_pidfd_by_number, NULL, NULL},
         {"free_numbers_are_those_without_the_library", BYTES, lowest_free_numbers, NULL, NULL},
         {"descriptors_made_by_syscall_are_looked_at", BYTES, by_syscall, NULL, NULL},
+        {"a_call_by_number_is_no_cancellation_point", BYTES, cancelled_by_no_syscall, NULL, NULL},
         {"a_program_has_high_numbers_of_its_own", BYTES, high_numbers, NULL, NULL},
         {"select_poll_and_epoll_say_what_they_say_of_a_file", BYTES, waiting_for_a_log, NULL, NULL},
         {"one_log_through_five_descriptors_is_in_order", BYTES, five_descriptors, NULL, NULL},

@@ -1,6 +1,8 @@
 /* Bad arguments on a log give the results that they give on any file, and the flags of a log stay what they were. */
 #include "test.h"
 
+#include <sys/syscall.h>
+
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
@@ -215,6 +217,11 @@ static void errors_of_looks_by_empty_paths(void)
     CHECK_ERROR(fstatat(fd, nowhere, &status, AT_EMPTY_PATH), EFAULT);
     CHECK_ERROR(statx(fd, nowhere, AT_EMPTY_PATH, STATX_SIZE, &extended), EFAULT);
     CHECK_ERROR(fstatat(fd, "", &status, 0), ENOENT);
+    char *gone = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK_EQUAL(fstatat(fd, gone, &status, AT_EMPTY_PATH), 0);
+    munmap(gone, 4096);
+    CHECK_ERROR(fstatat(fd, gone, &status, AT_EMPTY_PATH), EFAULT);
+    CHECK_ERROR(syscall(SYS_statx, fd, gone, AT_EMPTY_PATH, STATX_SIZE, &extended), EFAULT);
     CHECK_ERROR(fstatat(fd, "app.log", &status, AT_EMPTY_PATH), ENOTDIR);
     CHECK_ERROR(fstatat(-1, "", &status, AT_EMPTY_PATH), EBADF);
     CHECK_EQUAL(fstatat(AT_FDCWD, "", &status, AT_EMPTY_PATH), 0);

@@ -5,8 +5,10 @@
 
 #include "../../shim/core/log_async_private.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 
 #include <cmocka.h>
 
@@ -78,6 +80,52 @@ static void a_buffer_whose_file_is_removed_is_written_out_and_made_anew(void **s
     assert_int_equal(rings(), 0);
 }
 
+static atomic_bool full, refused;
+
+static ssize_t write_with_room(int fd, const struct iovec *vector, int count)
+{
+    if (fd == scene.fd && full) {
+        refused = true;
+        return -ENOSPC;
+    }
+    return sys_real.writev(fd, vector, count);
+}
+
+static bool is_refused(void)
+{
+    scene_pass(1);
+    log_async_wake();
+    return refused;
+}
+
+static bool is_out(void)
+{
+    scene_pass(1);
+    log_async_wake();
+    return live_lines() == 1;
+}
+
+/* To make room, perhaps. */
+static void remove_the_buffer_on_a_full_disk(void)
+{
+    async_begin();
+    sys.writev = write_with_room;
+    full = true;
+    require(scene_write_lines(&scene, 1, 1) && rings() == 1 && live_lines() == 0, "not in a buffer");
+    nftw(scene.directory, remove_buffer, 16, FTW_PHYS);
+    require(holds_at_last(is_refused) && live_lines() == 0, "not tried on a full disk");
+    full = false;
+    require(holds_at_last(is_out), "what could not be written when the file went is not written later");
+    leave();
+}
+
+static void a_buffer_whose_file_is_removed_on_a_full_disk_is_written_out_later(void **state)
+{
+    (void)state;
+    assert_int_equal(async_run(remove_the_buffer_on_a_full_disk), 0);
+    assert_true(history_holds(scene.directory, 1, 0));
+}
+
 static char moved[TEMPORARY_SIZE + 8];
 
 static void move_the_directory(void)
@@ -111,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_buffer_that_was_removed_before_it_was_locked_is_made_anew),
         TEST(a_buffer_whose_file_is_removed_is_written_out_and_made_anew),
+        TEST(a_buffer_whose_file_is_removed_on_a_full_disk_is_written_out_later),
         TEST(the_buffer_of_a_log_whose_directory_is_moved_away_comes_to_the_new_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
