@@ -30,4 +30,12 @@ static inline void scene_begin(uint64_t max_bytes)
     scene_attach(&scene);
 }
 
+/* scene_setup with a log that is open and never rotated. */
+static inline int scene_setup_open(void **state)
+{
+    scene_setup(state);
+    scene_begin(0);
+    return 0;
+}
+
 #endif

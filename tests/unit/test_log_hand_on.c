@@ -17,15 +17,6 @@
 
 #include <cmocka.h>
 
-static int setup(void **state)
-{
-    (void)state;
-    scene_make(&scene);
-    scene_start(&scene);
-    scene_attach(&scene);
-    return 0;
-}
-
 static atomic_int waiting; /* the thread that came last to wait */
 static atomic_int locks;
 static bool jumps; /* the second one, when it was woken */
@@ -425,7 +416,7 @@ static void who_jumps_away_from_the_wait_for_the_file_waits_no_more(void **state
     assert_false(is_locked_by_anybody(MPLOGSHIM_LOCK_WRITE));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup_open, scene_teardown)
 
 int main(void)
 {

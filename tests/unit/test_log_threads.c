@@ -8,15 +8,6 @@
 
 #include <cmocka.h>
 
-static int setup(void **state)
-{
-    (void)state;
-    scene_make(&scene);
-    scene_start(&scene);
-    scene_attach(&scene);
-    return 0;
-}
-
 static unsigned found, not_found;
 
 /* What another thread does that opens the log just now: it must come to the same log, and to the same lock. */
@@ -100,7 +91,7 @@ static void what_is_written_of_a_record_when_its_number_is_lost_is_not_written_a
     other = -1;
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scene_setup_open, scene_teardown)
 
 int main(void)
 {
